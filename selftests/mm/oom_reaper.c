@@ -42,8 +42,12 @@
 /* Memory is back when this is left: page tables, stacks, per-CPU batches. */
 #define LEFT_SIZE (8 * MiB)
 
-/* The timer counts jiffies and may be a tick early: 10 ms for HZ=100. */
-#define DELAY_MIN_MS (OOM_REAPER_DELAY_MS - 10)
+/*
+ * What takes longer has waited for the reaper's delay, what doesn't has not.
+ * The delay is counted in jiffies, which fall behind by many ms where ticks are
+ * late, and without it a slow machine may need some 100 ms: be clear of both.
+ */
+#define DELAYED_MS (OOM_REAPER_DELAY_MS * 3 / 4)
 
 #define STACK_SIZE (64UL << 10)
 
@@ -73,6 +77,15 @@ struct shared {
 };
 
 /*
+ * A page that its process gets only from a userfaultfd: who touches it is
+ * stuck for as long as nobody handles that, and has the mm pinned.
+ */
+struct fault {
+	int uffd;
+	char *page;
+};
+
+/*
  * Two processes, parent and child, that share an mm. The freezer holds one of
  * them, and the other one is to be the victim.
  */
@@ -82,10 +95,12 @@ struct pair {
 	int threads;		/* that the parent has */
 	bool vfork;		/* freeze the child, else the parent */
 	bool freeze_one;	/* freeze one thread of the parent only */
+	bool not_yet;		/* the parent is stuck before it can freeze */
 	bool kinds;		/* all kinds of mappings instead of one */
 	bool huge, hugetlb;	/* with these kinds */
 	bool robust;		/* the victim holds a robust futex ... */
 	bool starve;		/* ... and is on a CPU that the test keeps busy */
+	struct fault fault;
 };
 
 /* What a test has, shared by its process and the one that cleans up. */
@@ -295,6 +310,41 @@ static int take_robust_futex(struct pair *pair)
 	return 0;
 }
 
+static int make_fault(struct fault *fault)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register reg = { .mode = UFFDIO_REGISTER_MODE_MISSING };
+
+	fault->uffd = syscall(SYS_userfaultfd, O_CLOEXEC);
+	if (fault->uffd < 0 || ioctl(fault->uffd, UFFDIO_API, &api))
+		return -errno;
+	fault->page = mmap(NULL, getpagesize(), PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (fault->page == MAP_FAILED)
+		return -errno;
+	reg.range.start = (uintptr_t)fault->page;
+	reg.range.len = getpagesize();
+	return ioctl(fault->uffd, UFFDIO_REGISTER, &reg) ? -errno : 0;
+}
+
+/* Returns once somebody is stuck. */
+static int wait_fault(struct fault *fault)
+{
+	struct uffd_msg msg;
+
+	return read(fault->uffd, &msg, sizeof(msg)) == sizeof(msg) ? 0 : -EIO;
+}
+
+static bool have_userfaultfd(void)
+{
+	int fd = syscall(SYS_userfaultfd, O_CLOEXEC);
+
+	if (fd < 0)
+		return false;
+	close(fd);
+	return true;
+}
+
 /*
  * What the frozen one of a pair does last. Its memory stays charged to the
  * memory cgroup that it leaves, whose OOM killer cannot see it any more; it
@@ -346,6 +396,30 @@ static void *pair_thread(void *arg)
 	return pause_thread(pair->sh);
 }
 
+/* Tells when the parent is stuck, and goes to the freezer before it. */
+static void *stuck_thread(void *arg)
+{
+	struct pair *pair = arg;
+
+	pair->sh->err = wait_fault(&pair->fault);
+	return pause_thread(pair->sh);
+}
+
+static int get_stuck(struct pair *pair)
+{
+	int fd = open("/dev/zero", O_RDONLY | O_CLOEXEC);
+	int ret = make_fault(&pair->fault);
+	pthread_t thread;
+
+	if (fd < 0 || ret)
+		return ret ?: -errno;
+	ret = pthread_create(&thread, NULL, stuck_thread, pair);
+	if (ret)
+		return -ret;
+	/* Only a fatal signal ends that. */
+	return read(fd, pair->fault.page, 1) < 0 ? -errno : -EIO;
+}
+
 static int pair_parent(struct pair *pair)
 {
 	bool freeze = !pair->vfork && !pair->freeze_one;
@@ -393,6 +467,8 @@ static int pair_parent(struct pair *pair)
 	ret = wait_step(sh, pair->threads);
 	if (!ret)
 		ret = leave_mem_cgroup(pair);
+	if (!ret && pair->not_yet)
+		ret = get_stuck(pair);
 	if (ret)
 		return ret;
 	sh->step++;
@@ -420,7 +496,10 @@ static int start_pair(struct pair *pair)
 	 * vfork(), which does not return.
 	 */
 	ret = wait_step(sh, pair->threads + !pair->vfork);
-	return ret ?: oom_freeze(pair->cg);
+	if (ret)
+		return ret;
+	return pair->not_yet ? oom_freeze_start(pair->cg) :
+			       oom_freeze(pair->cg);
 }
 
 /*
@@ -520,7 +599,7 @@ static void test_plain(struct __test_metadata *_metadata,
 	TH_LOG("%s after %lld ms", memcg ? "went on" : "memory back",
 	       ms);
 	ASSERT_GE(ms, 0);
-	EXPECT_LT(ms, OOM_REAPER_DELAY_MS);
+	EXPECT_LT(ms, DELAYED_MS);
 
 	if (freeze)
 		EXPECT_EQ(oom_thaw(&env->cg), 0);
@@ -561,7 +640,7 @@ static void test_pair(struct __test_metadata *_metadata,
 	TH_LOG("%s after %lld ms", memcg ? "went on" : "memory back",
 	       ms);
 	ASSERT_GE(ms, 0);
-	EXPECT_LT(ms, OOM_REAPER_DELAY_MS);
+	EXPECT_LT(ms, DELAYED_MS);
 
 	/*
 	 * Had the OOM killer taken the other one, nothing would be held up.
@@ -592,6 +671,16 @@ TEST_F_TIMEOUT(oom, frozen_sharer_thread, OOM_TEST_TIMEOUT_S)
 	test_pair(_metadata, &self->env, variant->memcg, &pair);
 }
 
+/* The sharer is to freeze, but not yet at a point where it can. */
+TEST_F_TIMEOUT(oom, freezing_sharer, OOM_TEST_TIMEOUT_S)
+{
+	struct pair pair = { .threads = 1, .not_yet = true };
+
+	if (!have_userfaultfd())
+		SKIP(return, "no userfaultfd (CONFIG_USERFAULTFD)");
+	test_pair(_metadata, &self->env, variant->memcg, &pair);
+}
+
 /* The victim waits in vfork() for a child that is frozen. */
 TEST_F_TIMEOUT(oom, frozen_vfork_child, OOM_TEST_TIMEOUT_S)
 {
@@ -600,15 +689,11 @@ TEST_F_TIMEOUT(oom, frozen_vfork_child, OOM_TEST_TIMEOUT_S)
 	test_pair(_metadata, &self->env, variant->memcg, &pair);
 }
 
-/*
- * A process that reads the victim's memory, into a page that it gets only from
- * a userfaultfd: it pins the victim's mm for as long as nobody handles that.
- */
+/* A process that reads the victim's memory, and is stuck in that. */
 struct reader {
 	struct shared *sh;
 	pid_t victim;
-	int uffd;
-	char *page;
+	struct fault fault;
 };
 
 static void *reader_thread(void *arg)
@@ -620,7 +705,8 @@ static void *reader_thread(void *arg)
 	snprintf(path, sizeof(path), "/proc/%d/mem", reader->victim);
 	fd = open(path, O_RDONLY);
 	/* Whatever is mapped; this program's code is, and it is the same. */
-	if (fd < 0 || pread(fd, reader->page, 1, (uintptr_t)reader_thread) != 1)
+	if (fd < 0 ||
+	    pread(fd, reader->fault.page, 1, (uintptr_t)reader_thread) != 1)
 		reader->sh->err = -errno;
 	return NULL;
 }
@@ -628,41 +714,19 @@ static void *reader_thread(void *arg)
 static int reader_start(void *arg)
 {
 	struct reader *reader = arg;
-	struct uffdio_api api = { .api = UFFD_API };
-	struct uffdio_register reg = { .mode = UFFDIO_REGISTER_MODE_MISSING };
-	struct uffd_msg msg;
 	pthread_t thread;
 	int ret;
 
 	ret = oom_set_score_adj(-1000);
+	if (!ret)
+		ret = make_fault(&reader->fault);
 	if (ret)
 		return ret;
-	reader->uffd = syscall(SYS_userfaultfd, O_CLOEXEC);
-	if (reader->uffd < 0 || ioctl(reader->uffd, UFFDIO_API, &api))
-		return -errno;
-	reader->page = mmap(NULL, getpagesize(), PROT_READ | PROT_WRITE,
-			    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	reg.range.start = (uintptr_t)reader->page;
-	reg.range.len = getpagesize();
-	if (ioctl(reader->uffd, UFFDIO_REGISTER, &reg))
-		return -errno;
 	ret = pthread_create(&thread, NULL, reader_thread, reader);
 	if (ret)
 		return -ret;
-	/* Comes when the thread is stuck, and with it the mm. */
-	if (read(reader->uffd, &msg, sizeof(msg)) != sizeof(msg))
-		return -EIO;
-	return reader->sh->err;
-}
-
-static bool have_userfaultfd(void)
-{
-	int fd = syscall(SYS_userfaultfd, O_CLOEXEC);
-
-	if (fd < 0)
-		return false;
-	close(fd);
-	return true;
+	ret = wait_fault(&reader->fault);
+	return ret ?: reader->sh->err;
 }
 
 /* Nobody is frozen: the delay that protects robust futexes must stay. */
@@ -687,7 +751,7 @@ TEST_F_TIMEOUT(oom, pinned_not_frozen, OOM_TEST_TIMEOUT_S)
 	ms = kill_and_time(&self->env, variant->memcg);
 	TH_LOG("%s after %lld ms", variant->memcg ? "went on" : "memory back",
 	       ms);
-	EXPECT_GE(ms, DELAY_MIN_MS);
+	EXPECT_GE(ms, DELAYED_MS);
 
 	EXPECT_EQ(oom_wait_state(victim, "ZX"), 0);
 	check_end(_metadata, &self->env);
