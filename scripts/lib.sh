@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# Common parts of the lab's scripts; sourced by each of them, runs nothing on
+# its own. Gives: paths of the chosen BASE, messages, the lock, temporary
+# files that never stay, children that die with the script.
+#
+# Environment: LAB_DIR (everything generated), BASE (see configs/*.base),
+# KERNEL (a git tree of one's own), JOBS, CCACHE_DIR.
+
+# shellcheck disable=SC2034 # many of these are for those who source this
+
+TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+LAB_DIR=${LAB_DIR:-$TOP/build}
+BASE=${BASE:-mainline}
+JOBS=${JOBS:-$(nproc)}
+ME=${0##*/}
+
+# Nobody is asked anything; and with fd 0 closed the next open() would be it.
+if [ ! -e /proc/self/fd/0 ]; then exec </dev/null; fi
+
+export LC_ALL=C
+umask 022
+
+die() {
+	printf '%s: %s\n' "$ME" "$*" >&2
+	exit 1
+}
+
+say() {
+	printf '%s\n' "$*"
+}
+
+# The header comment of the script, from its second paragraph on.
+usage() {
+	awk 'NR > 2 && !/^#/ { exit } NR > 3 { sub(/^# ?/, ""); print }' "$0"
+}
+
+case ${1:-} in
+-h | --help)
+	usage
+	exit 0
+	;;
+esac
+
+# shellcheck source=configs/mainline.base
+lab_base() {
+	[ -r "$TOP/configs/$BASE.base" ] ||
+		die "no base '$BASE': there is no configs/$BASE.base"
+	. "$TOP/configs/$BASE.base"
+	. "$TOP/configs/identity"
+
+	if [ "$BASE" = mainline ]; then
+		PATCHES=$TOP/patches SERIES=$TOP/series
+	else
+		PATCHES=$TOP/patches/$BASE SERIES=$TOP/patches/$BASE/series
+	fi
+	EXPECTED=$PATCHES/expected
+
+	# A tree of the user's own is kept apart from the lab's.
+	KEY=$BASE${KERNEL:+-user}
+	TREE=$LAB_DIR/tree/$BASE	# where the stack is worked on, branch "stack"
+	SRC=$LAB_DIR/src/$KEY		# where the lab builds; nobody edits here
+	OBJ=$LAB_DIR/obj/$KEY
+	IMAGES=$LAB_DIR/images/$KEY
+	SELFTESTS=$LAB_DIR/selftests/$KEY/current
+	LOGS=$LAB_DIR/logs/$KEY
+	RESULTS=$LAB_DIR/results/$KEY
+	DL=$LAB_DIR/dl
+
+	# Per-worktree refs: in a tree of the user's own the lab must not
+	# leave a branch or a tag.
+	BASE_REF=refs/worktree/base
+	STACK_REF=refs/worktree/stack
+
+	mkdir -p "$LAB_DIR" 2>/dev/null ||
+		die "cannot make $LAB_DIR: set LAB_DIR to a folder you can write to"
+	LAB_DIR=$(cd "$LAB_DIR" && pwd)
+	export LAB_DIR
+	mkdir -p "$DL" "$IMAGES" "$LOGS" "$RESULTS" "$LAB_DIR/tmp"
+	export CCACHE_DIR=${CCACHE_DIR:-$LAB_DIR/ccache}
+}
+
+# One run at a time in a LAB_DIR: the second waits. Scripts started by the
+# holder go through.
+lab_lock() {
+	[ -z "${LAB_LOCKED:-}" ] || return 0
+	exec 9>"$LAB_DIR/.lock"
+	if ! flock -n 9; then
+		say "another run is at work in $LAB_DIR, waiting for it to end"
+		flock 9
+	fi
+	export LAB_LOCKED=$$
+}
+
+# need_space GIB: a full disk is found before, not in the middle.
+need_space() {
+	local free
+	free=$(df -Pk "$LAB_DIR" | awk 'NR == 2 { print int($4 / 1048576) }')
+	[ "$free" -ge "$1" ] ||
+		die "$LAB_DIR has $free GiB free, $1 GiB are needed: free some or set LAB_DIR"
+}
+
+# Temporary files and the running child go when the script goes, however.
+CHILD=
+TMP=
+cleanup() {
+	local rc=$?
+	trap '' INT TERM HUP
+	if [ -n "$CHILD" ]; then
+		kill -TERM -- "-$CHILD" 2>/dev/null || true
+		wait "$CHILD" 2>/dev/null || true
+	fi
+	[ -z "$TMP" ] || rm -rf "$TMP"
+	if declare -F at_exit >/dev/null; then at_exit; fi
+	exit "$rc"
+}
+trap cleanup EXIT
+trap 'echo "$ME: interrupted" >&2; exit 130' INT
+trap 'exit 143' TERM HUP
+
+lab_tmp() {
+	TMP=$(mktemp -d "$LAB_DIR/tmp/$ME.XXXXXX") ||
+		die "cannot write to $LAB_DIR/tmp: is the disk full?"
+}
+
+# run CMD...: in a process group of its own, so that all of it can be ended.
+# "wait" returns at a signal, which a foreground child would hold back.
+run() {
+	local rc=0
+	set -m
+	"$@" 9>&- &
+	CHILD=$!
+	set +m
+	wait "$CHILD" || rc=$?
+	CHILD=
+	return "$rc"
+}
+
+# progress LABEL LOG CMD...: as run, output to LOG, and on the terminal what
+# it is at: seconds, and objects made in case of a kernel build.
+progress() {
+	local label=$1 log=$2 start=$SECONDS rc=0 n last=0 status
+	shift 2
+	set -m
+	"$@" >"$log" 2>&1 9>&- &
+	CHILD=$!
+	set +m
+	while kill -0 "$CHILD" 2>/dev/null; do
+		sleep 1
+		n=$(grep -cE '^ +(CC|AS|LD|AR|HOSTCC|UPD) ' "$log" || true)
+		status="$label: $((SECONDS - start)) s"
+		[ "$n" = 0 ] || status+=", $n objects"
+		if [ -t 1 ]; then
+			printf '\r%s ' "$status"
+		elif [ $((SECONDS - start)) -ge $((last + 10)) ]; then
+			say "  $status"
+			last=$((SECONDS - start))
+		fi
+	done
+	wait "$CHILD" || rc=$?
+	CHILD=
+	if [ -t 1 ]; then printf '\r\033[K'; fi
+	if [ "$rc" = 0 ]; then say "  $label: $((SECONDS - start)) s, done"; fi
+	return "$rc"
+}
+
+# git as the lab uses it: no hook, signature or line-end setting of the user's.
+lab_git() {
+	git -c core.autocrlf=false -c core.hooksPath=/dev/null -c gc.auto=0 \
+		-c commit.gpgSign=false -c core.fsmonitor=false \
+		-c maintenance.auto=false -c advice.detachedHead=false "$@"
+}
+
+# The patches of the series, in order.
+series() {
+	[ -r "$SERIES" ] || die "no $SERIES: write the stack with 'scripts/lab export'"
+	sed -e 's/[[:space:]]*#.*//' -e '/^[[:space:]]*$/d' "$SERIES"
+}
+
+# levels: "NAME COMMIT" a line: the base, then the tree after each patch.
+levels() {
+	local commits names i
+	mapfile -t commits < <(lab_git -C "$SRC" rev-list --reverse "$BASE_REF..$STACK_REF")
+	mapfile -t names < <(series)
+	[ "${#commits[@]}" = "${#names[@]}" ] ||
+		die "the series has ${#names[@]} patches and the tree ${#commits[@]}: run scripts/apply"
+	echo "base $(lab_git -C "$SRC" rev-parse "$BASE_REF")"
+	for i in "${!names[@]}"; do
+		echo "${names[i]%.patch} ${commits[i]}"
+	done
+}
+
+# level_commit NAME: "base", "tip", a level's name or the start of one.
+level_commit() {
+	local all found
+	all=$(levels)
+	case $1 in
+	tip) found=$(tail -n 1 <<<"$all") ;;
+	*) found=$(awk -v n="$1" 'index($1, n) == 1 { print; exit }' <<<"$all") ;;
+	esac
+	[ -n "$found" ] ||
+		die "no level '$1'; there are: tip $(awk '{ printf "%s ", $1 }' <<<"$all")"
+	echo "${found#* }"
+}
+
+sha() {
+	sha256sum | cut -c1-16
+}
