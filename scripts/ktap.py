@@ -1,0 +1,184 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""ktap.py - judge one boot: read its logs, write result.json
+
+Usage: ktap.py DIR [--seconds N] [--timed-out LIMIT]
+
+Reads DIR/console.log and dmesg.log (the kernel), DIR/ktap.log (kselftest's
+runner).
+Gives DIR/result.json: "tests" maps a name to "pass", "fail", "skip" or "crash"
+and a detail; "problems" lists what fails the boot as a whole. Each problem is
+printed. Times are in seconds.
+Exit: 0 no problem; 2 a problem; 1 no logs.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import re
+import sys
+
+# What a healthy boot never prints. "Call Trace:" is not here: an OOM kill
+# prints one by right.
+SPLAT = re.compile(
+    r"Kernel panic|\bBUG: |\bBUG at |\bWARNING: |\bOops\b|\bcut here\b"
+    r"|general protection fault|unable to handle|double fault|divide error"
+    r"|\bINFO: (possible|rcu|task|trying|suspicious|lockdep)|rcu: INFO:"
+    r"|blocked for more than|soft lockup|hard LOCKUP|hung task"
+    r"|\b(KASAN|KCSAN|UBSAN|KFENCE|KMSAN|ODEBUG): |sleeping function"
+    r"|possible (circular|recursive) lock|suspicious RCU|bad unlock balance"
+    r"|still held|Bad page|Bad rss-counter|bad pmd|bad pte"
+    r"|(list_add|list_del) corruption|refcount_t:|stack.protector"
+    r"|invalid opcode|stall(s)? on CPU|stalls? detected"
+)
+
+RESULT = re.compile(
+    r"^(?P<depth>(?:# )*)(?P<verdict>ok|not ok) \d+(?: -)? (?P<name>.*?)"
+    r"(?: # (?P<note>.*))?$"
+)
+PLAN = re.compile(r"^(?P<depth>(?:# )*)1\.\.(?P<count>\d+)")
+RUN = re.compile(r"^(?:#\s+)+RUN\s+(?P<name>\S+) \.\.\.$")
+MARK = re.compile(r"^lab: (?P<what>\w+) (?P<value>.*)$")
+# A harness test: fixture.test, or fixture.variant.test
+TEST = re.compile(r"^[\w-]+(\.[\w-]+)+$")
+
+
+def lines(path):
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return []
+    return [line.rstrip("\r") for line in text.split("\n")]
+
+
+def parse_ktap(text):
+    """The tests and the problems in the lines of a run of kselftest's runner.
+
+    The runner prefixes the wrapper's output with "# ", and run_vmtests.sh in
+    it that of the program once more: results of depth 0 are the runner's,
+    of depth 1 run_vmtests.sh's (a program), of depth 2 a program's own.
+    """
+    tests, problems = {}, []
+    running = None          # a test that said RUN and has no result yet
+    own, own_plan, any_test = [], None, False
+    programs_failed = 0
+    plan, finished = None, 0
+    ended = False
+
+    def add(name, result, detail=""):
+        if name in tests:
+            problems.append(f"test {name} was reported twice")
+        tests[name] = {"result": result, "detail": detail}
+
+    def crashed():
+        nonlocal running
+        if running:
+            add(running, "crash", "started and never ended")
+            running = None
+
+    for line in text:
+        if m := RUN.match(line):
+            crashed()
+            running = m["name"]
+        elif m := PLAN.match(line):
+            depth = len(m["depth"]) // 2
+            if depth == 0:
+                plan = int(m["count"])
+            elif depth == 2:
+                own_plan = int(m["count"])
+        elif m := RESULT.match(line):
+            depth, name = len(m["depth"]) // 2, m["name"].strip()
+            note = m["note"] or ""
+            result = "pass" if m["verdict"] == "ok" else "fail"
+            if note.upper().startswith("SKIP"):
+                result, note = "skip", note[4:].strip()
+            elif note.upper().startswith("XFAIL"):
+                result, note = "fail", note
+            if depth == 2:
+                own.append(result)
+                if TEST.match(name):
+                    any_test = True
+                    if name == running:
+                        running = None
+                    add(name, result, note)
+            elif depth == 1:
+                crashed()
+                program = name.split()[0]
+                if not any_test:
+                    # Not a harness program: it is one test as a whole.
+                    add(program, result, note)
+                else:
+                    if own_plan is not None and len(own) != own_plan:
+                        problems.append(f"{program}: {own_plan} tests planned, {len(own)} reported")
+                    if result == "fail" and ("fail" not in own or note != "exit=1"):
+                        problems.append(f"{program} failed beyond its tests: {note or 'no reason given'}")
+                programs_failed += result == "fail"
+                own, own_plan, any_test = [], None, False
+            elif depth == 0:
+                crashed()
+                finished += 1
+                if "TIMEOUT" in note:
+                    problems.append(f"{name}: {note}")
+                elif result == "fail" and not programs_failed:
+                    problems.append(f"{name} failed: {note or 'no reason given'}")
+                programs_failed = 0
+        elif m := MARK.match(line):
+            if m["what"] == "tainted" and m["value"] != "0":
+                problems.append(f"the kernel is tainted: {m['value']}")
+        elif line == "lab: end":
+            ended = True
+    crashed()
+    if not ended:
+        problems.append("the run broke off: no end mark")
+    if plan is None:
+        problems.append("no test was run: kselftest's runner printed no plan")
+    elif finished != plan:
+        problems.append(f"{finished} of {plan} test programs came to an end")
+    return tests, problems
+
+
+def parse_console(text, path):
+    for number, line in enumerate(text, 1):
+        if SPLAT.search(line):
+            return [f"{path}:{number}: {line.strip()}"]
+    return []
+
+
+def judge(directory, seconds=0, timed_out=None):
+    directory = pathlib.Path(directory)
+    console, ktap = directory / "console.log", directory / "ktap.log"
+    tests, problems = parse_ktap(lines(ktap))
+    found = []
+    # The console is the only log of a kernel that died.
+    for log in (console, directory / "dmesg.log"):
+        found = found or parse_console(lines(log), log)
+    if timed_out:
+        found.append(f"not done after {timed_out} s")
+    # Where the tests broke off comes after why.
+    problems = found + [f"{p}; see {ktap}" for p in problems]
+    return {"seconds": seconds, "problems": problems, "tests": tests}
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("dir")
+    parser.add_argument("--seconds", type=int, default=0)
+    parser.add_argument("--timed-out", type=int)
+    args = parser.parse_args()
+    directory = pathlib.Path(args.dir)
+    if not (directory / "console.log").exists():
+        print(f"ktap.py: no console.log in {directory}", file=sys.stderr)
+        return 1
+    result = judge(directory, args.seconds, args.timed_out)
+    part = directory / "result.json.new"
+    part.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    os.replace(part, directory / "result.json")
+    for problem in result["problems"]:
+        print(f"  {problem}")
+    return 2 if result["problems"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
