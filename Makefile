@@ -1,0 +1,10 @@
+# SPDX-License-Identifier: GPL-2.0
+# Each target is a command of scripts/lab; that script works without make.
+
+COMMANDS := boot check setup fetch apply debug shell export sync help
+
+boot:
+$(COMMANDS):
+	@./scripts/lab $@ $(LEVEL)
+
+.PHONY: $(COMMANDS)

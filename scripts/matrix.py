@@ -1,0 +1,234 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""matrix.py - which patch turned which test, and is that what was expected?
+
+Usage: matrix.py --expected FILE --out DIR LEVEL=RESULT.json ...
+
+LEVELs come in the order of the series, the base first; a level is named like
+its patch, without ".patch"; "LEVEL=cached:RESULT.json" marks one that was not
+booted in this run. FILE says of each test, one a line,
+
+  NAME pass                  at each level
+  NAME flips PATCH.patch     fail before that patch, pass from it on
+  NAME skip REASON           at each level, for a reason that contains REASON
+
+Gives the table on stdout, and in DIR matrix.md, junit.xml and results.ktap.
+Exit: 0 everything is as expected; 2 something differs, named one a line;
+1 the input is no good.
+"""
+
+import argparse
+import json
+import pathlib
+import sys
+import xml.etree.ElementTree as ET
+
+MARK = {"pass": "ok", "fail": "FAIL", "skip": "skip", "crash": "CRASH", None: "-"}
+
+
+class BadInput(Exception):
+    pass
+
+
+def read_expected(path, patches):
+    """NAME -> (kind, argument); patches are the names that may flip."""
+    expected = {}
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as err:
+        raise BadInput(f"{path}: {err.strerror}") from err
+    for number, line in enumerate(text.splitlines(), 1):
+        words = line.split("#", 1)[0].split(None, 2)
+        if not words:
+            continue
+        where = f"{path}:{number}"
+        if len(words) < 2 or words[1] not in ("pass", "flips", "skip"):
+            raise BadInput(f"{where}: not 'NAME pass', 'NAME flips PATCH' or 'NAME skip REASON'")
+        name, kind, argument = words[0], words[1], " ".join(words[2:])
+        if name in expected:
+            raise BadInput(f"{where}: {name} is there twice")
+        if kind == "flips" and argument.removesuffix(".patch") not in patches:
+            raise BadInput(f"{where}: no patch '{argument}' in the series")
+        if kind == "skip" and not argument:
+            raise BadInput(f"{where}: a skip needs a reason")
+        expected[name] = (kind, argument.removesuffix(".patch") if kind == "flips" else argument)
+    return expected
+
+
+def wanted(expected, name, index, order):
+    """What the test should give at level number index of order."""
+    kind, argument = expected[name]
+    if kind == "flips":
+        return "pass" if index >= order.index(argument) else "fail"
+    return kind
+
+
+def compare(expected, levels, order):
+    """Differences, as (level, test or None, text)."""
+    found = []
+    for level in levels:
+        index = order.index(level["name"])
+        for problem in level["problems"]:
+            found.append((level["name"], None, problem))
+        for name in expected:
+            got = level["tests"].get(name)
+            want = wanted(expected, name, index, order)
+            if got is None:
+                found.append((level["name"], name, f"did not run, {want} expected"))
+            elif got["result"] != want:
+                detail = f" ({got['detail']})" if got["detail"] else ""
+                found.append((level["name"], name, f"{got['result']}{detail}, {want} expected"))
+            elif want == "skip" and expected[name][1] not in got["detail"]:
+                found.append((level["name"], name,
+                              f"skipped for '{got['detail']}', '{expected[name][1]}' expected"))
+        for name in level["tests"]:
+            if name not in expected:
+                found.append((level["name"], name,
+                              f"{level['tests'][name]['result']}, but the file of expectations has no such test"))
+    return found
+
+
+def flips(levels, names):
+    """(patch, test, result before, result after) where a result changed."""
+    out = []
+    for before, after in zip(levels, levels[1:]):
+        for name in names:
+            old, new = (lv["tests"].get(name, {}).get("result") for lv in (before, after))
+            if old != new:
+                out.append((after["name"], name, old, new))
+    return out
+
+
+def cell(level, name):
+    return MARK[level["tests"].get(name, {}).get("result")]
+
+
+def row_end(level):
+    state = "PROBLEM" if level["problems"] else "clean"
+    return f"{state}, {'cached' if level['cached'] else str(level['seconds']) + ' s'}"
+
+
+def title(level):
+    return level["name"] if level["name"] == "base" else "+ " + level["name"]
+
+
+def terminal(levels, names):
+    width = max(len(title(lv)) for lv in levels)
+    width = min(width, 48)
+    heads = [str(i) for i in range(1, len(names) + 1)]
+    cells = [[cell(lv, n) for n in names] for lv in levels]
+    wide = [max([len(h)] + [len(row[i]) for row in cells]) for i, h in enumerate(heads)]
+    out = [" ".join([" " * width] + [h.rjust(w) for h, w in zip(heads, wide)])]
+    for level, row in zip(levels, cells):
+        out.append(" ".join([title(level)[:width].ljust(width)]
+                            + [c.rjust(w) for c, w in zip(row, wide)]) + "  " + row_end(level))
+    out.append("")
+    out += [f"{h:>4}  {n}" for h, n in zip(heads, names)]
+    return "\n".join(out)
+
+
+def markdown(levels, names, turned, differences):
+    out = ["| test | " + " | ".join(title(lv) for lv in levels) + " |",
+           "| --- |" + " --- |" * len(levels)]
+    for name in names:
+        out.append(f"| {name} | " + " | ".join(cell(lv, name) for lv in levels) + " |")
+    out.append("| *boot* | " + " | ".join(row_end(lv) for lv in levels) + " |")
+    out += ["", *(f"- {t}" for t in turned)]
+    if differences:
+        out += ["", "Not as expected:", "", *(f"- {d}" for d in differences)]
+    return "\n".join(out) + "\n"
+
+
+def junit(levels, names, found):
+    root = ET.Element("testsuites")
+    for level in levels:
+        bad = {}
+        for lv, name, text in found:
+            if lv == level["name"]:
+                bad.setdefault(name, []).append(text)
+        suite = ET.SubElement(root, "testsuite", name=level["name"], time=str(level["seconds"]))
+        skipped = 0
+        for name in ["boot", *names]:
+            case = ET.SubElement(suite, "testcase", classname=level["name"], name=name)
+            key = None if name == "boot" else name
+            got = level["tests"].get(name)
+            if key in bad:
+                failure = ET.SubElement(case, "failure", message=bad[key][0])
+                failure.text = "\n".join(bad[key])
+            elif got and got["result"] == "skip":
+                skipped += 1
+                ET.SubElement(case, "skipped", message=got["detail"])
+            elif got and got["result"] == "fail":
+                ET.SubElement(case, "system-out").text = "fails here, as expected: its patch comes later"
+        suite.set("tests", str(len(names) + 1))
+        suite.set("failures", str(len(bad)))
+        suite.set("skipped", str(skipped))
+    ET.indent(root)
+    return ET.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def ktap(levels, found):
+    out = ["KTAP version 1", f"1..{len(levels)}"]
+    bad = {lv for lv, _, _ in found}
+    for number, level in enumerate(levels, 1):
+        out += [f"  # Subtest: {level['name']}", "  KTAP version 1", f"  1..{len(level['tests'])}"]
+        for i, (name, got) in enumerate(level["tests"].items(), 1):
+            verdict = "ok" if got["result"] in ("pass", "skip") else "not ok"
+            note = f" # SKIP {got['detail']}" if got["result"] == "skip" else ""
+            out.append(f"  {verdict} {i} {name}{note}")
+        # A level is "ok" when it gave what was expected of it.
+        out.append(f"{'not ok' if level['name'] in bad else 'ok'} {number} {level['name']}")
+    return "\n".join(out) + "\n"
+
+
+def read_level(argument, cached=False):
+    name, _, path = argument.partition("=")
+    if path.startswith("cached:"):
+        path, cached = path.removeprefix("cached:"), True
+    try:
+        data = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+        return {"name": name, "cached": cached, "seconds": data["seconds"],
+                "problems": data["problems"], "tests": data["tests"]}
+    except (OSError, ValueError, KeyError) as err:
+        raise BadInput(f"no result of level {name}: {err}") from err
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--expected", type=pathlib.Path, required=True)
+    parser.add_argument("--out", type=pathlib.Path, required=True)
+    parser.add_argument("--order", help="all levels, by comma, where not all are given")
+    parser.add_argument("level", nargs="+", metavar="LEVEL=RESULT.json")
+    args = parser.parse_args()
+    try:
+        levels = [read_level(a) for a in args.level]
+        order = args.order.split(",") if args.order else [lv["name"] for lv in levels]
+        expected = read_expected(args.expected, order[1:])
+    except BadInput as err:
+        print(f"matrix.py: {err}", file=sys.stderr)
+        return 1
+
+    names = list(expected)
+    names += sorted({n for lv in levels for n in lv["tests"]} - set(names))
+    found = compare(expected, levels, order)
+    differences = [f"{lv}: {name + ': ' if name else ''}{text}" for lv, name, text in found]
+    turned = [f"{patch} turned {name} from {old or 'not run'} to {new or 'not run'}"
+              for patch, name, old, new in flips(levels, names)]
+
+    args.out.mkdir(parents=True, exist_ok=True)
+    (args.out / "matrix.md").write_text(markdown(levels, names, turned, differences), encoding="utf-8")
+    (args.out / "junit.xml").write_text(junit(levels, names, found), encoding="utf-8")
+    (args.out / "results.ktap").write_text(ktap(levels, found), encoding="utf-8")
+
+    print(terminal(levels, names))
+    print()
+    for line in turned:
+        print(line)
+    for line in differences:
+        print(f"NOT AS EXPECTED: {line}")
+    return 2 if differences else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
