@@ -1,0 +1,229 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""test_ktap.py - the judges of a boot can fail: tests of ktap.py and matrix.py
+
+Usage: test_ktap.py [-v]
+Exit: 0 all tests pass; 1 not.
+"""
+
+import pathlib
+import subprocess
+import sys
+import tempfile
+import unittest
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+
+import ktap     # noqa: E402
+import matrix   # noqa: E402
+
+GOOD = """\
+lab: uname Linux 7.3.4
+TAP version 13
+1..2
+# timeout set to 900
+# selftests: mm: ksft_oom_reaper.sh
+# TAP version 13
+# # ------------------
+# # running ./oom_reaper
+# # TAP version 13
+# # 1..3
+# # # Starting 3 tests from 2 test cases.
+# # #  RUN           oom.memcg.frozen ...
+# # # oom_reaper.c:568:frozen:went on after 11 ms
+# # #            OK  oom.memcg.frozen
+# # ok 1 oom.memcg.frozen
+# # #  RUN           oom_once.next ...
+# # # next: Test terminated by assertion
+# # #          FAIL  oom_once.next
+# # not ok 2 oom_once.next
+# # #  RUN           global.third ...
+# # ok 3 global.third # SKIP no swap here
+# # # FAILED: 2 / 3 tests passed.
+# # [FAIL]
+# not ok 1 oom_reaper # exit=1
+not ok 1 selftests: mm: ksft_oom_reaper.sh # exit=1
+# selftests: mm: ksft_process_mrelease.sh
+# TAP version 13
+# # TAP version 13
+# # 1..1
+# # ok 1 Success reaping a child with 1MB of memory allocations
+# # [PASS]
+# ok 1 mrelease_test
+ok 2 selftests: mm: ksft_process_mrelease.sh
+lab: runner exit 1
+lab: tainted 0
+lab: end
+"""
+
+OOM_KILL = """\
+[    1.0] task invoked oom-killer: gfp_mask=0xcc0, order=0
+[    1.0] CPU: 0 UID: 0 PID: 90 Comm: oom_reaper Not tainted
+[    1.0] Call Trace:
+[    1.0]  dump_stack_lvl+0x4b/0x70
+[    1.0] Memory cgroup out of memory: Killed process 141 (oom_reaper)
+[    1.1] oom_reaper: reaped process 141 (oom_reaper), now anon-rss:0kB
+"""
+
+
+def parse(text):
+    return ktap.parse_ktap(text.split("\n"))
+
+
+class Ktap(unittest.TestCase):
+    def test_good(self):
+        tests, problems = parse(GOOD)
+        self.assertEqual(problems, [])
+        self.assertEqual({n: t["result"] for n, t in tests.items()}, {
+            "oom.memcg.frozen": "pass", "oom_once.next": "fail",
+            "global.third": "skip", "mrelease_test": "pass"})
+        self.assertEqual(tests["global.third"]["detail"], "no swap here")
+
+    def test_carriage_returns(self):
+        with tempfile.TemporaryDirectory() as d:
+            d = pathlib.Path(d)
+            (d / "ktap.log").write_bytes(GOOD.replace("\n", "\r\n").encode())
+            (d / "console.log").write_text(OOM_KILL)
+            result = ktap.judge(d)
+        self.assertEqual(result["problems"], [])
+        self.assertEqual(len(result["tests"]), 4)
+
+    def test_crash_in_the_middle(self):
+        text = GOOD.replace("# # not ok 2 oom_once.next\n", "")
+        tests, problems = parse(text)
+        self.assertEqual(tests["oom_once.next"]["result"], "crash")
+        self.assertTrue(any("3 tests planned, 2 reported" in p for p in problems))
+
+    def test_program_dies(self):
+        tests, problems = parse(GOOD.replace("oom_reaper # exit=1\n", "oom_reaper # exit=139\n"))
+        self.assertTrue(any("exit=139" in p for p in problems))
+
+    def test_program_fails_though_its_tests_pass(self):
+        text = GOOD.replace("# # not ok 2 oom_once", "# # ok 2 oom_once")
+        self.assertTrue(any("beyond its tests" in p for p in parse(text)[1]))
+
+    def test_program_killed_by_the_runner(self):
+        text = GOOD.replace("ksft_oom_reaper.sh # exit=1", "ksft_oom_reaper.sh # TIMEOUT 900 seconds")
+        self.assertTrue(any("TIMEOUT" in p for p in parse(text)[1]))
+
+    def test_broken_off(self):
+        for text in (GOOD.replace("lab: end\n", ""), GOOD[:600], ""):
+            self.assertTrue(any("broke off" in p for p in parse(text)[1]))
+
+    def test_no_test_at_all(self):
+        self.assertTrue(parse("lab: tainted 0\nlab: end\n")[1])
+
+    def test_taint(self):
+        self.assertTrue(any("taint" in p for p in parse(GOOD.replace("tainted 0", "tainted 512"))[1]))
+
+    def test_twice(self):
+        text = GOOD.replace("global.third", "oom_once.next")
+        self.assertTrue(any("twice" in p for p in parse(text)[1]))
+
+    def test_oom_kill_is_no_splat(self):
+        self.assertEqual(ktap.parse_console(OOM_KILL.split("\n"), "log"), [])
+
+    def test_splats(self):
+        for line in (
+                "Kernel panic - not syncing: System is deadlocked on memory",
+                "BUG: kernel NULL pointer dereference, address: 0000000000000008",
+                "BUG: KASAN: slab-use-after-free in oom_reaper+0x1/0x2",
+                "WARNING: CPU: 1 PID: 40 at mm/oom_kill.c:600 oom_reap_task+0x1/0x2",
+                "WARNING: possible circular locking dependency detected",
+                "WARNING: suspicious RCU usage",
+                "INFO: task oom_reaper:30 blocked for more than 120 seconds.",
+                "rcu: INFO: rcu_sched detected stalls on CPUs/tasks:",
+                "watchdog: BUG: soft lockup - CPU#0 stuck for 22s!",
+                "BUG: sleeping function called from invalid context at mm/oom_kill.c:1",
+                "BUG: Bad page state in process a  pfn:1",
+                "BUG: Bad rss-counter state mm:1 type:MM_ANONPAGES val:3",
+                "UBSAN: array-index-out-of-bounds in mm/oom_kill.c:1",
+                "------------[ cut here ]------------",
+                "Oops: general protection fault, probably for non-canonical address",
+                "ODEBUG: free active (active state 0) object",
+                "refcount_t: underflow; use-after-free.",
+                "INFO: rcu_preempt self-detected stall on CPU"):
+            found = ktap.parse_console([OOM_KILL, f"[    2.0] {line}"], "log")
+            self.assertEqual(len(found), 1, line)
+            self.assertTrue(found[0].startswith("log:2: "), found)
+
+    def test_program_judges(self):
+        """As boot calls it: exit code and message name the log and the line."""
+        with tempfile.TemporaryDirectory() as d:
+            path = pathlib.Path(d)
+            for console, ktap_log, more, code, word in (
+                    (OOM_KILL, GOOD, (), 0, ""),
+                    ("Kernel panic - not syncing: x\n", GOOD, (), 2, "console.log:1: Kernel panic"),
+                    (OOM_KILL, GOOD, ("--timed-out", "300"), 2, "not done after 300 s"),
+                    (OOM_KILL, GOOD[:900], (), 2, "ktap.log")):
+                (path / "console.log").write_text(console)
+                (path / "ktap.log").write_text(ktap_log)
+                done = subprocess.run([sys.executable, HERE.parent / "ktap.py", d, *more],
+                                      capture_output=True, text=True, check=False)
+                self.assertEqual(done.returncode, code, done)
+                self.assertIn(word, done.stdout)
+
+
+def level(name, problems=(), **tests):
+    return {"name": name, "cached": False, "seconds": 9, "problems": list(problems),
+            "tests": {n: {"result": r, "detail": "no swap" if r == "skip" else ""}
+                      for n, r in tests.items()}}
+
+
+class Matrix(unittest.TestCase):
+    order = ["base", "0001-a", "0002-b"]
+    expected = {"one": ("flips", "0001-a"), "two": ("pass", ""), "three": ("skip", "swap")}
+
+    def levels(self, one=("fail", "pass", "pass"), two=("pass",) * 3, three=("skip",) * 3, problems=()):
+        return [level(n, problems if i == 1 else (), one=one[i], two=two[i], three=three[i])
+                for i, n in enumerate(self.order)]
+
+    def differences(self, levels, expected=None):
+        return matrix.compare(expected or self.expected, levels, self.order)
+
+    def test_as_expected(self):
+        self.assertEqual(self.differences(self.levels()), [])
+        self.assertEqual(matrix.flips(self.levels(), ["one", "two", "three"]),
+                         [("0001-a", "one", "fail", "pass")])
+
+    def test_each_direction(self):
+        for one in (("pass", "pass", "pass"), ("fail", "fail", "pass"), ("fail", "fail", "fail"),
+                    ("fail", "pass", "fail"), ("crash", "pass", "pass"), ("skip", "pass", "pass")):
+            self.assertEqual({d[1] for d in self.differences(self.levels(one=one))}, {"one"}, one)
+        self.assertTrue(self.differences(self.levels(two=("pass", "pass", "fail"))))
+        self.assertTrue(self.differences(self.levels(three=("skip", "pass", "skip"))))
+
+    def test_reason_of_a_skip(self):
+        self.assertTrue(self.differences(self.levels(), {**self.expected, "three": ("skip", "no root")}))
+
+    def test_missing_on_either_side(self):
+        levels = self.levels()
+        del levels[2]["tests"]["two"]
+        self.assertEqual([d[:2] for d in self.differences(levels)], [("0002-b", "two")])
+        expected = dict(self.expected)
+        del expected["two"]
+        self.assertEqual(len(self.differences(self.levels(), expected)), 3)
+
+    def test_problem_of_a_level(self):
+        found = self.differences(self.levels(problems=["log:3: BUG: x"]))
+        self.assertEqual(found, [("0001-a", None, "log:3: BUG: x")])
+        self.assertIn("<failure", matrix.junit(self.levels(problems=["x"]), ["one"], found))
+        self.assertIn("not ok 2 0001-a", matrix.ktap(self.levels(), found))
+
+    def test_file(self):
+        with tempfile.TemporaryDirectory() as d:
+            path = pathlib.Path(d) / "expected"
+            path.write_text("# all\none flips 0001-a.patch\ntwo pass\nthree skip swap\n")
+            self.assertEqual(matrix.read_expected(path, self.order[1:]), self.expected)
+            for bad in ("one", "one maybe", "one flips 0009-x.patch", "one flips base",
+                        "one skip", "one pass\none pass"):
+                path.write_text(bad + "\n")
+                with self.assertRaises(matrix.BadInput, msg=bad):
+                    matrix.read_expected(path, self.order[1:])
+            with self.assertRaises(matrix.BadInput):
+                matrix.read_expected(path / "none", [])
+
+
+if __name__ == "__main__":
+    unittest.main()
