@@ -4,7 +4,7 @@
 
 Usage: ktap.py DIR [--seconds N] [--timed-out LIMIT]
 
-Reads DIR/console.log and dmesg.log (the kernel), DIR/ktap.log (kselftest's
+Reads DIR/console.log and dmesg.log.gz (the kernel), DIR/ktap.log (kselftest's
 runner).
 Gives DIR/result.json: "tests" maps a name to "pass", "fail", "skip" or "crash"
 and a detail; "problems" lists what fails the boot as a whole. Each problem is
@@ -18,6 +18,7 @@ import os
 import pathlib
 import re
 import sys
+import zlib
 
 # What a healthy boot never prints. "Call Trace:" is not here: an OOM kill
 # prints one by right.
@@ -45,10 +46,18 @@ TEST = re.compile(r"^[\w-]+(\.[\w-]+)+$")
 
 
 def lines(path):
+    """The lines of a log; of a packed one that broke off, what is there."""
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
+        data = path.read_bytes()
     except FileNotFoundError:
         return []
+    if path.suffix == ".gz":
+        unpack = zlib.decompressobj(wbits=31)
+        try:
+            data = unpack.decompress(data)
+        except zlib.error:
+            data = b""
+    text = data.decode("utf-8", errors="replace")
     return [line.rstrip("\r") for line in text.split("\n")]
 
 
@@ -149,10 +158,11 @@ def judge(directory, seconds=0, timed_out=None):
     directory = pathlib.Path(directory)
     console, ktap = directory / "console.log", directory / "ktap.log"
     tests, problems = parse_ktap(lines(ktap))
-    found = []
+    dmesg = directory / "dmesg.log.gz"
     # The console is the only log of a kernel that died.
-    for log in (console, directory / "dmesg.log"):
-        found = found or parse_console(lines(log), log)
+    found = parse_console(lines(console), console) or parse_console(lines(dmesg), dmesg)
+    if not any(lines(dmesg)):
+        problems.append("the kernel's log did not come out of the guest")
     if timed_out:
         found.append(f"not done after {timed_out} s")
     # Where the tests broke off comes after why.

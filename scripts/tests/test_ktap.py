@@ -6,6 +6,7 @@ Usage: test_ktap.py [-v]
 Exit: 0 all tests pass; 1 not.
 """
 
+import gzip
 import pathlib
 import subprocess
 import sys
@@ -84,7 +85,8 @@ class Ktap(unittest.TestCase):
         with tempfile.TemporaryDirectory() as d:
             d = pathlib.Path(d)
             (d / "ktap.log").write_bytes(GOOD.replace("\n", "\r\n").encode())
-            (d / "console.log").write_text(OOM_KILL)
+            (d / "console.log").write_text("")
+            (d / "dmesg.log.gz").write_bytes(gzip.compress(OOM_KILL.encode()))
             result = ktap.judge(d)
         self.assertEqual(result["problems"], [])
         self.assertEqual(len(result["tests"]), 4)
@@ -148,6 +150,18 @@ class Ktap(unittest.TestCase):
             self.assertEqual(len(found), 1, line)
             self.assertTrue(found[0].startswith("log:2: "), found)
 
+    def test_packed_log(self):
+        with tempfile.TemporaryDirectory() as d:
+            d = pathlib.Path(d)
+            (d / "console.log").write_text("")
+            (d / "ktap.log").write_text(GOOD)
+            packed = gzip.compress((OOM_KILL + "[ 2.0] WARNING: suspicious RCU usage\n").encode())
+            for data in (packed, packed[:-4], b"", b"no gzip"):
+                (d / "dmesg.log.gz").write_bytes(data)
+                self.assertEqual(len(ktap.judge(d)["problems"]), 1)
+            (d / "dmesg.log.gz").write_bytes(gzip.compress(OOM_KILL.encode()))
+            self.assertEqual(ktap.judge(d)["problems"], [])
+
     def test_program_judges(self):
         """As boot calls it: exit code and message name the log and the line."""
         with tempfile.TemporaryDirectory() as d:
@@ -158,6 +172,7 @@ class Ktap(unittest.TestCase):
                     (OOM_KILL, GOOD, ("--timed-out", "300"), 2, "not done after 300 s"),
                     (OOM_KILL, GOOD[:900], (), 2, "ktap.log")):
                 (path / "console.log").write_text(console)
+                (path / "dmesg.log.gz").write_bytes(gzip.compress(OOM_KILL.encode()))
                 (path / "ktap.log").write_text(ktap_log)
                 done = subprocess.run([sys.executable, HERE.parent / "ktap.py", d, *more],
                                       capture_output=True, text=True, check=False)
