@@ -19,6 +19,7 @@ ME=${0##*/}
 # Nobody is asked anything; and with fd 0 closed the next open() would be it.
 if [ ! -e /proc/self/fd/0 ]; then exec </dev/null; fi
 
+shopt -s inherit_errexit
 export LC_ALL=C
 umask 022
 
@@ -181,6 +182,8 @@ series() {
 # levels: "NAME COMMIT" a line: the base, then the tree after each patch.
 levels() {
 	local commits names i
+	git -C "$SRC" rev-parse -q --verify "$STACK_REF" >/dev/null 2>&1 ||
+		die "the series is not applied yet: run scripts/lab apply"
 	mapfile -t commits < <(lab_git -C "$SRC" rev-list --reverse "$BASE_REF..$STACK_REF")
 	mapfile -t names < <(series)
 	[ "${#commits[@]}" = "${#names[@]}" ] ||
@@ -189,6 +192,13 @@ levels() {
 	for i in "${!names[@]}"; do
 		echo "${names[i]%.patch} ${commits[i]}"
 	done
+}
+
+# drop_worktree: the one in a user's tree goes when the run ends.
+drop_worktree() {
+	lab_git -C "$KERNEL" worktree remove --force "$SRC" 2>/dev/null || true
+	git -C "$KERNEL" worktree prune || true
+	rm -f "$SRC.applied"
 }
 
 # level_commit NAME: "base", "tip", a level's name or the start of one.
