@@ -201,17 +201,17 @@ drop_worktree() {
 	rm -f "$SRC.applied"
 }
 
-# level_commit NAME: "base", "tip", a level's name or the start of one.
-level_commit() {
-	local all found
-	all=$(levels)
+# find_level NAME LEVELS: the line of LEVELS that NAME means: "base", "tip", a
+# level's name or the start of one.
+find_level() {
+	local found
 	case $1 in
-	tip) found=$(tail -n 1 <<<"$all") ;;
-	*) found=$(awk -v n="$1" 'index($1, n) == 1 { print; exit }' <<<"$all") ;;
+	tip) found=$(tail -n 1 <<<"$2") ;;
+	*) found=$(awk -v n="$1" 'index($1, n) == 1 { print; exit }' <<<"$2") ;;
 	esac
 	[ -n "$found" ] ||
-		die "no level '$1'; there are: tip $(awk '{ printf "%s ", $1 }' <<<"$all")"
-	echo "${found#* }"
+		die "no level '$1'; there are: tip $(awk '{ printf "%s ", $1 }' <<<"$2")"
+	echo "$found"
 }
 
 sha() {
