@@ -852,6 +852,20 @@ static bool have_hugetlb(struct env *env, int nr)
 	       atoi(text) == atoi(env->hugepages) + nr;
 }
 
+/* Until the reaper is through, and the OOM killer has nothing to gain. */
+static void wait_reaped(struct __test_metadata *_metadata, pid_t pid)
+{
+	long long deadline = oom_now_ms() + OOM_DEADLINE_MS;
+	char path[64], text[32];
+
+	snprintf(path, sizeof(path), "/proc/%d/oom_score", pid);
+	do {
+		oom_poll_pause();
+		ASSERT_EQ(oom_read(path, text, sizeof(text)), 0);
+	} while (strcmp(text, "0") && oom_now_ms() < deadline);
+	EXPECT_STREQ(text, "0");
+}
+
 /* The reaper takes what is private, and leaves what others may share. */
 TEST_F_TIMEOUT(oom_once, mapping_kinds, OOM_TEST_TIMEOUT_S)
 {
@@ -896,6 +910,7 @@ TEST_F_TIMEOUT(oom_once, mapping_kinds, OOM_TEST_TIMEOUT_S)
 	}
 
 	/* The sharer, which cannot exit, still has the rest. */
+	wait_reaped(_metadata, self->env.sh->frozen);
 	for (kind = SHARED; kind < NR_KINDS; kind++) {
 		if (!self->env.sh->kind[kind])
 			continue;
@@ -918,8 +933,6 @@ TEST_F_TIMEOUT(oom_once, next_victim, OOM_TEST_TIMEOUT_S)
 	struct plain plain = {
 		.sh = self->env.sh, .size = SECOND_SIZE, .adj = 500, .threads = 1,
 	};
-	char path[64], text[32];
-	long long deadline;
 	pid_t second;
 
 	ASSERT_EQ(start_pair(&pair), 0);
@@ -931,14 +944,7 @@ TEST_F_TIMEOUT(oom_once, next_victim, OOM_TEST_TIMEOUT_S)
 	ASSERT_GE(oom_wait_mem_usage(&self->env.cg, SECOND_SIZE + LEFT_SIZE), 0);
 	EXPECT_FALSE(is_gone(second));
 
-	/* From when on there is nothing to gain from the first one. */
-	snprintf(path, sizeof(path), "/proc/%d/oom_score", self->env.sh->frozen);
-	deadline = oom_now_ms() + OOM_DEADLINE_MS;
-	do {
-		oom_poll_pause();
-		ASSERT_EQ(oom_read(path, text, sizeof(text)), 0);
-	} while (strcmp(text, "0") && oom_now_ms() < deadline);
-	EXPECT_STREQ(text, "0");
+	wait_reaped(_metadata, self->env.sh->frozen);
 
 	EXPECT_EQ(oom_write("/proc/sysrq-trigger", "f"), 0);
 	EXPECT_EQ(oom_wait_state(second, "ZX"), 0);
