@@ -48,6 +48,8 @@ esac
 lab_base() {
 	[ -r "$TOP/configs/$BASE.base" ] ||
 		die "no base '$BASE': there is no configs/$BASE.base"
+	# What most bases do not say.
+	KSFT_DIR=mm CONFIG_WITHOUT='' CONFIG_MORE='' DEB_TARBALL='' KSFT_CFLAGS=''
 	. "$TOP/configs/$BASE.base"
 	. "$TOP/configs/identity"
 
@@ -171,6 +173,12 @@ lab_git() {
 	git -c core.autocrlf=false -c core.hooksPath=/dev/null -c gc.auto=0 \
 		-c commit.gpgSign=false -c core.fsmonitor=false \
 		-c maintenance.auto=false -c advice.detachedHead=false "$@"
+}
+
+# bases: the names of all bases, mainline first, then the newest first.
+bases() {
+	echo mainline
+	(cd "$TOP/configs" && printf '%s\n' *.base) | sed -e 's/\.base$//' -e '/^mainline$/d' | sort -rV
 }
 
 # The patches of the series, in order.
