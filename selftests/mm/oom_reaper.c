@@ -8,6 +8,7 @@
  * allocates beyond the limit, and the time is the longest that it stood still.
  */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
@@ -577,6 +578,65 @@ static void check_end(struct __test_metadata *_metadata,
 			TH_LOG("kernel log: %s", line);
 }
 
+/* The figure of the process's mm, from a thread that still has it, or -1. */
+static long long held_kb(pid_t pid, const char *name)
+{
+	char path[64], task[384];
+	long long kb = -1;
+	struct dirent *entry;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	dir = opendir(path);
+	while (dir && kb < 0 && (entry = readdir(dir))) {
+		snprintf(task, sizeof(task), "%s/%s/status", path,
+			 entry->d_name);
+		kb = oom_figure(task, name);
+	}
+	if (dir)
+		closedir(dir);
+	return kb;
+}
+
+/* All threads of a child: a leader that is gone can leave others behind. */
+static bool has_exited(pid_t pid)
+{
+	siginfo_t info = { .si_pid = 0 };
+
+	return waitid(P_PID, pid, &info, WEXITED | WNOHANG | WNOWAIT) ||
+	       info.si_pid;
+}
+
+/* Returns for how many ms it waited, or -ETIMEDOUT after @limit_ms. */
+static long long wait_exited(pid_t pid, long long limit_ms)
+{
+	long long start = oom_now_ms();
+
+	while (!has_exited(pid)) {
+		if (oom_now_ms() - start > limit_ms)
+			return -ETIMEDOUT;
+		oom_poll_pause();
+	}
+	return oom_now_ms() - start;
+}
+
+/*
+ * Says what became of a victim that the freezer held: that it is gone, or what
+ * it goes on to hold until it is thawed. Older kernels thaw one of its threads,
+ * newer ones all, which is not for this test to judge.
+ */
+static void log_rest(struct __test_metadata *_metadata, pid_t pid)
+{
+	long long ms = wait_exited(pid, DELAYED_MS);
+
+	if (ms >= 0)
+		TH_LOG("exited after another %lld ms", ms);
+	else
+		TH_LOG("held until thawed: %lld kB of page tables, %lld kB of files",
+		       held_kb(pid, "VmPTE"),
+		       held_kb(pid, "RssFile") + held_kb(pid, "RssShmem"));
+}
+
 static void test_plain(struct __test_metadata *_metadata,
 		       struct env *env, bool memcg, int threads,
 		       bool freeze)
@@ -601,9 +661,11 @@ static void test_plain(struct __test_metadata *_metadata,
 	ASSERT_GE(ms, 0);
 	EXPECT_LT(ms, DELAYED_MS);
 
+	if (freeze && !memcg)
+		log_rest(_metadata, pid);
 	if (freeze)
 		EXPECT_EQ(oom_thaw(&env->cg), 0);
-	EXPECT_EQ(oom_wait_state(pid, "ZX"), 0);
+	EXPECT_GE(wait_exited(pid, OOM_DEADLINE_MS), 0);
 	check_end(_metadata, env);
 }
 
@@ -828,6 +890,31 @@ TEST_F_TIMEOUT(oom_once, robust_futex_frozen_sharer, OOM_TEST_TIMEOUT_S)
 
 	wait_owner_died(_metadata, self->env.sh);
 	EXPECT_GE(oom_wait_mem_usage(&self->env.cg, LEFT_SIZE), 0);
+	check_end(_metadata, &self->env);
+}
+
+/* The v2 freezer lets go of whoever is killed: there is nothing to wait for. */
+TEST_F_TIMEOUT(oom_once, cgroup2_frozen, OOM_TEST_TIMEOUT_S)
+{
+	struct plain plain = {
+		.sh = self->env.sh, .size = VICTIM_SIZE, .adj = 1000,
+		.threads = 5,
+	};
+	long long ms;
+	pid_t pid;
+
+	if (!self->env.cg.mem_v2)
+		SKIP(return, "the memory cgroup is not of version 2");
+	pid = oom_spawn(&self->env.cg, plain_victim, &plain);
+	ASSERT_GT(pid, 0);
+	ASSERT_EQ(oom_freeze_v2(&self->env.cg), 0);
+
+	ms = kill_and_time(&self->env, false);
+	TH_LOG("memory back after %lld ms", ms);
+	ASSERT_GE(ms, 0);
+	EXPECT_LT(ms, DELAYED_MS);
+	/* It is still to be frozen, and exits all the same. */
+	EXPECT_GE(wait_exited(pid, OOM_DEADLINE_MS), 0);
 	check_end(_metadata, &self->env);
 }
 

@@ -301,6 +301,24 @@ int oom_thaw(struct oom_cgroups *cg)
 	return ret ?: wait_freezer_state(cg, "THAWED");
 }
 
+int oom_freeze_v2(struct oom_cgroups *cg)
+{
+	long long deadline = oom_now_ms() + OOM_DEADLINE_MS;
+	int ret = cgroup_write(cg->mem, "cgroup.freeze", "1");
+	char events[128];
+
+	while (!ret) {
+		ret = cgroup_read(cg->mem, "cgroup.events", events,
+				  sizeof(events));
+		if (ret || strstr(events, "frozen 1"))
+			break;
+		if (oom_now_ms() > deadline)
+			return -ETIMEDOUT;
+		oom_poll_pause();
+	}
+	return ret;
+}
+
 int oom_mem_set_limit(struct oom_cgroups *cg, size_t bytes)
 {
 	char text[32];

@@ -63,6 +63,8 @@ int oom_cgroup_attach_thread(const char *cgroup);
 int oom_freeze(struct oom_cgroups *cg);
 int oom_freeze_start(struct oom_cgroups *cg);
 int oom_thaw(struct oom_cgroups *cg);
+/* Freeze what is in cg->mem, by the cgroup v2 freezer; needs cg->mem_v2. */
+int oom_freeze_v2(struct oom_cgroups *cg);
 
 int oom_mem_set_limit(struct oom_cgroups *cg, size_t bytes);
 /* Bytes charged to the memory cgroup, or a negative errno. */
