@@ -181,6 +181,33 @@ bases() {
 	(cd "$TOP/configs" && printf '%s\n' *.base) | sed -e 's/\.base$//' -e '/^mainline$/d' | sort -rV
 }
 
+# kernel_make OBJ ARG...: make in the build tree, into OBJ. Fixed stamps and
+# relative paths: the same source gives the same image, and the compiler cache
+# serves it in any folder.
+kernel_make() {
+	local obj=$1 cc=gcc
+	shift
+	if command -v ccache >/dev/null; then cc='ccache gcc'; fi
+	KBUILD_BUILD_TIMESTAMP='2026-01-01' KBUILD_BUILD_USER=lab KBUILD_BUILD_HOST=lab \
+		KBUILD_BUILD_VERSION=1 CCACHE_BASEDIR=$LAB_DIR CCACHE_NOHASHDIR=1 \
+		make -C "$SRC" O="$obj" CC="$cc" HOSTCC="$cc" LOCALVERSION= -j"$JOBS" "$@"
+}
+
+# first_error LOG: what a failed make said, in one line.
+first_error() {
+	grep -m1 -E '(^|[^A-Za-z])[Ee]rror[: ]' "$1" || tail -n 1 "$1"
+}
+
+# no_warnings LABEL LOG FILE...: dies at the first warning in one of the FILEs.
+no_warnings() {
+	local label=$1 log=$2 f w
+	shift 2
+	for f in "$@"; do
+		w=$(grep -m1 -E "(^|/)${f//./\\.}:[0-9].*warning:" "$log") || continue
+		die "$label: a warning in a file that the stack touches: $w; see $log"
+	done
+}
+
 # The patches of the series, in order.
 series() {
 	[ -r "$SERIES" ] || die "no $SERIES: write the stack with 'scripts/lab export'"
