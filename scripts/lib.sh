@@ -168,6 +168,27 @@ progress() {
 	return "$rc"
 }
 
+# guest LIMIT KERNEL INITRD DIR APPEND [QEMU ARG...]: a guest, for LIMIT seconds
+# at most; its console, ttyS1 and ttyS2 go to console.log, ktap.log and
+# dmesg.log.gz in DIR. The console takes errors only, or an OOM kill's report
+# would hold up the CPU that is being timed; the rest stays in a buffer large
+# enough for it. Returns 0, or 124 or 137 at the limit.
+guest() {
+	local limit=$1 kernel=$2 initrd=$3 dir=$4 append=$5 rc=0
+	shift 5
+	mkdir -p "$dir"
+	run timeout -k 5 "$limit" "${QEMU:-qemu-system-x86_64}" "$@" \
+		-nodefaults -display none -no-reboot \
+		-serial "file:$dir/console.log" -serial "file:$dir/ktap.log" \
+		-serial "file:$dir/dmesg.log.gz" -kernel "$kernel" -initrd "$initrd" \
+		-append "console=ttyS0 loglevel=4 log_buf_len=16M panic=-1 $append" \
+		>"$dir/qemu.log" 2>&1 </dev/null || rc=$?
+	if [ "$rc" != 0 ] && [ "$rc" != 124 ] && [ "$rc" != 137 ] && [ ! -s "$dir/console.log" ]; then
+		die "QEMU did not run: $(tail -n 1 "$dir/qemu.log")"
+	fi
+	return "$rc"
+}
+
 # git as the lab uses it: no hook, signature or line-end setting of the user's.
 lab_git() {
 	git -c core.autocrlf=false -c core.hooksPath=/dev/null -c gc.auto=0 \
