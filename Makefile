@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # Each target is a command of scripts/lab; that script works without make.
 
-COMMANDS := boot boot-all ends compare check setup fetch apply debug shell \
-	export sync help
+COMMANDS := boot boot-all ends compare bench bench-full check setup fetch \
+	apply debug shell export sync help
 
 boot:
 $(COMMANDS):

@@ -1,0 +1,106 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""test_bench.py - what bench.py says of figures, and what it does not say
+
+Usage: test_bench.py [-v]
+Exit: 0 all tests pass; 1 not.
+"""
+
+import pathlib
+import subprocess
+import sys
+import tempfile
+import unittest
+
+SCRIPTS = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(SCRIPTS))
+import bench  # noqa: E402  pylint: disable=wrong-import-position
+
+
+def line(rnd, level, mode, metric, value, run=0, job="time", case="256,1,4k"):
+    return "\t".join(map(str, (rnd, job, level, "lean", 2, "R", "reap", case, run, mode, metric, value)))
+
+
+class Statistics(unittest.TestCase):
+    def test_interval_is_of_order_statistics(self):
+        # Tables of the sign test: 15 values, 4th and 12th (96.5 %).
+        self.assertEqual(bench.interval(range(1, 16)), (4, 12))
+        # 6 values: the least and the largest (96.9 %); fewer cannot do better.
+        self.assertEqual(bench.interval(range(1, 7)), (1, 6))
+        self.assertEqual(bench.interval([3, 1, 2]), (1, 3))
+
+    def test_wide_figure_is_not_given(self):
+        narrow = bench.Figure("j", [1.0, 1.01, 0.99] * 3, "ratio")
+        self.assertTrue(narrow.given)
+        self.assertTrue(str(narrow).startswith("1.00 ["))
+        wide = bench.Figure("j", [0.5, 1.0, 1.5] * 3, "ratio")
+        self.assertFalse(wide.given)
+        self.assertEqual(str(wide), "? [0.50-1.50]")
+
+    def test_few_runs_are_not_given(self):
+        self.assertFalse(bench.Figure("j", [1.0] * 5, "ratio").given)
+        self.assertEqual(str(bench.Figure("j", [], "ms")), "missing")
+
+    def test_counts_have_their_worst(self):
+        self.assertEqual(str(bench.Figure("j", [0, 0, 9], "count")), "0 (worst 9)")
+
+
+class Report(unittest.TestCase):
+    def setUp(self):
+        self.tmp = tempfile.TemporaryDirectory()
+        self.addCleanup(self.tmp.cleanup)
+        self.raw = pathlib.Path(self.tmp.name) / "raw.tsv"
+
+    def lines(self, factor=1.0):
+        out = []
+        for rnd in range(3):
+            # The machine gets slower by half each round: ratios do not see it.
+            slow = 1.5 ** rnd
+            for run in range(3):
+                for level in ("base", "0001"):
+                    for mode, part in (("alone", 1), ("halves", 0.6), ("mrelease", 0.75)):
+                        for metric in ("exit", "cpu", "reap"):
+                            if metric == "reap" and mode != "mrelease":
+                                continue
+                            noise = factor ** (run - 1) if mode == "mrelease" else 1
+                            out.append(line(rnd, level, mode, metric, 1e5 * slow * part * noise, run))
+        return out
+
+    def run_bench(self, *args):
+        return subprocess.run([sys.executable, SCRIPTS / "bench.py", self.raw, *args], check=False,
+                              capture_output=True, text=True)
+
+    def test_ratios_are_within_a_run(self):
+        self.raw.write_text("\n".join(self.lines()) + "\n")
+        done = self.run_bench("--out", self.tmp.name)
+        self.assertIn("1.25 [1.25-1.25]", done.stdout)
+        self.assertIn("0.75 [0.75-0.75]", done.stdout)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        page = (pathlib.Path(self.tmp.name) / "report.html").read_text()
+        self.assertIn("1.25", page)
+        self.assertNotIn("http", page.replace("http://www.w3.org", ""))
+
+    def test_wide_job_is_named_and_status_is_2(self):
+        self.raw.write_text("\n".join(self.lines(factor=2)) + "\n")
+        self.assertEqual(self.run_bench("--wide").stdout.split(), ["time"])
+        done = self.run_bench("--out", self.tmp.name)
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("? [", done.stdout)
+        self.assertIn("not known well enough", done.stderr)
+
+    def test_narrow_job_is_not_named(self):
+        self.raw.write_text("\n".join(self.lines()) + "\n")
+        self.assertEqual(self.run_bench("--wide").stdout.split(), [])
+
+    def test_broken_file_is_one_line(self):
+        self.raw.write_text("1\ttime\n")
+        done = self.run_bench("--out", self.tmp.name)
+        self.assertEqual(done.returncode, 1)
+        self.assertEqual(len(done.stderr.splitlines()), 1)
+
+
+if __name__ == "__main__":
+    if "-h" in sys.argv or "--help" in sys.argv:
+        print(__doc__)
+        sys.exit(0)
+    unittest.main()
