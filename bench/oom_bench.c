@@ -46,6 +46,9 @@
 #ifndef MADV_PAGEOUT
 #define MADV_PAGEOUT 21
 #endif
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
 
 #define HUGE_SIZE (2 * MiB)
 #define TRACE "/sys/kernel/tracing/"
@@ -66,7 +69,8 @@ static struct {
 	int vmas;		/* -n */
 	bool thp;		/* -p thp */
 	bool swap;		/* -z */
-	bool oom;		/* -o: the OOM reaper as one more mode */
+	bool oom;		/* -o: the OOM reaper instead of the syscall */
+	bool count;		/* -c: no references, for what counts alone */
 	int runs;		/* -r */
 	int window_ms;		/* -w */
 	char *steps;		/* -S, MiB, separated by commas */
@@ -191,7 +195,11 @@ static int map_mem(void *arg)
 	mem += i;
 	if (madvise(mem, m->size, opt.thp ? MADV_HUGEPAGE : MADV_NOHUGEPAGE))
 		return -errno;
-	for (i = 0; i < m->size; i += page)
+	/* In one go, for a fault is dear in an emulator. */
+	if (madvise(mem, m->size, MADV_POPULATE_WRITE))
+		return -errno;
+	/* Pages of zeros would take no room in zram. */
+	for (i = 0; opt.swap && i < m->size; i += page)
 		mem[i] = 1;
 	if (opt.thp && oom_figure_kb("/proc/self/smaps_rollup",
 				     "AnonHugePages") < (long long)m->size * 9 / 10) {
@@ -561,7 +569,7 @@ static void bench_reap(struct oom_cgroups *cg)
 		{ .mode = ALONE, .name = "alone" },
 		{ .mode = HALVES, .name = "halves" },
 	};
-	int nr = 2, run, i;
+	int nr = opt.count ? 0 : 2, run, i;
 	char *step, *save;
 
 	if (!oom_have_mrelease())
@@ -573,12 +581,13 @@ static void bench_reap(struct oom_cgroups *cg)
 			snprintf(turns[nr].name, 16, "step-%.10s", step);
 			snprintf(turns[nr++].step, 16, "%s", step);
 		}
-	} else {
+	} else if (!opt.oom) {
 		turns[nr].mode = MRELEASE;
+		turns[nr].step[0] = '\0';
 		strcpy(turns[nr++].name, "mrelease");
-	}
-	if (opt.oom) {
+	} else {
 		turns[nr].mode = OOM;
+		turns[nr].step[0] = '\0';
 		strcpy(turns[nr++].name, "oom");
 		/*
 		 * Or others get 50 ms of each second in spite of a task of a
@@ -980,8 +989,8 @@ static void usage(void)
 	     "  scale  process_mrelease() alone\n"
 	     "options: -s MIB of the victim (256), -n VMAS (1), -p thp, -z (half of it\n"
 	     "  swapped out), -r RUNS (5), -l LABEL (goes into the case's name)\n"
-	     "  reap: -o (the OOM reaper, too), -S MIB,... (sizes of a step; needs\n"
-	     "  bench/step.patch); wait: -w MS (the OOM reaper, and exit_mmap() waits for\n"
+	     "  reap: -o (the OOM reaper instead of the call), -S MIB,... (sizes of a\n"
+	     "  step; needs bench/step.patch), -c (without the references); wait: -w MS (the OOM reaper, and exit_mmap() waits for\n"
 	     "  it that long before it takes the lock; needs bench/window.patch)");
 }
 
@@ -1009,7 +1018,7 @@ int main(int argc, char **argv)
 		return argc < 2;
 	}
 	kind = argv[1];
-	while ((c = getopt(argc - 1, argv + 1, "s:n:p:r:w:l:S:zo")) != -1) {
+	while ((c = getopt(argc - 1, argv + 1, "s:n:p:r:w:l:S:zoc")) != -1) {
 		switch (c) {
 		case 's':
 			opt.size = number(optarg) * MiB;
@@ -1039,6 +1048,9 @@ int main(int argc, char **argv)
 			break;
 		case 'o':
 			opt.oom = true;
+			break;
+		case 'c':
+			opt.count = true;
 			break;
 		default:
 			return 1;

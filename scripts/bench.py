@@ -181,16 +181,16 @@ class Table:
 
 
 def back_table(data):
-    levels = data.on("time", "back")
+    levels = data.on("back", "back")
     table = Table("Until the memory is back", "From the OOM kill (sysrq f) until 90 % of the victim's memory is "
                   "back, and the longest time that a task stood still at the limit of its memory cgroup; ms.",
                   ["victim", *levels])
     if not levels:
         return None
     for held, text in HELD.items():
-        table.add(f"{text}: back", *(data.figure("time", lv, "back", f"global,{held}", held, "back") for lv in levels))
+        table.add(f"{text}: back", *(data.figure("back", lv, "back", f"global,{held}", held, "back") for lv in levels))
     for held, text in HELD.items():
-        table.add(f"{text}: stall", *(data.figure("time", lv, "back", f"memcg,{held}", held, "stall") for lv in levels))
+        table.add(f"{text}: stall", *(data.figure("back", lv, "back", f"memcg,{held}", held, "stall") for lv in levels))
     return table
 
 
@@ -257,14 +257,14 @@ def step_table(data):
 
 
 def wait_table(data):
-    levels = data.on("time", "wait") or [lv.partition("+")[0] for lv in data.on("window", "wait")]
+    levels = data.on("wait", "wait") or [lv.partition("+")[0] for lv in data.on("window", "wait")]
     if not levels:
         return None
     table = Table("exit_mmap() behind a reaper", "How long exit_mmap() waits for the write lock, by the mmap_lock "
                   "tracepoints; us, median and worst. In the window (bench/window.patch) exit_mmap() waits between its "
                   "unlock and the write lock until the OOM reaper has come.",
                   ["victim", "behind", *levels])
-    for job, mode, text in (("time", "alone", "nobody"), ("time", "mrelease", "process_mrelease()"),
+    for job, mode, text in (("wait", "alone", "nobody"), ("wait", "mrelease", "process_mrelease()"),
                             ("window", "window", "OOM reaper in the window")):
         for case in data.cases(job, "wait"):
             cells = []
@@ -331,10 +331,10 @@ def scale_table(data):
 
 def goals(data):
     """What the series wants to reach, and whether the tip did."""
-    tip = [lv for lv in data.on("time") if "+" not in lv]
+    tip = [lv for lv in data.levels if "+" not in lv]
     if not tip:
         return None
-    tip, base = tip[-1], tip[0]
+    tip, base = max(tip[1:], default=tip[0]), tip[0]
     if tip == base:
         return None
     table = Table("Goals", f"Level {tip} against what the series wants to reach. In the spread: the interval of the median "
@@ -349,17 +349,17 @@ def goals(data):
 
     for held in ("frozen-threads", "frozen-sharer"):
         def back(level, held=held):
-            ref = data.figure("time", level, "back", "global,unfrozen", "unfrozen", "back")
-            own = data.get("time", level, "back", f"global,{held}", held, "back")
-            return Figure("time", [v / 1000 / ref.median for v in own.values()] if ref.n else [], "ratio")
+            ref = data.figure("back", level, "back", "global,unfrozen", "unfrozen", "back")
+            own = data.get("back", level, "back", f"global,{held}", held, "back")
+            return Figure("back", [v / 1000 / ref.median for v in own.values()] if ref.n else [], "ratio")
         add(f"back, {HELD[held]} / not frozen", 1.5, back(base), back(tip))
     for held, text in HELD.items():
-        add(f"stall, {text}, ms", 50, *(data.figure("time", lv, "back", f"memcg,{held}", held, "stall")
+        add(f"stall, {text}, ms", 50, *(data.figure("back", lv, "back", f"memcg,{held}", held, "stall")
                                         for lv in (base, tip)))
-    for case in data.cases("time", "reap"):
+    for case in data.cases("reap", "reap"):
         one = case.split(",")[1] == "1" and case.endswith(",4k")
         for metric, limit in (("exit", 1.0), ("cpu", 1.02)):
-            fs = [data.ratio("time", lv, "reap", case, "mrelease", metric, "halves") for lv in (base, tip)]
+            fs = [data.ratio("reap", lv, "reap", case, "mrelease", metric, "halves") for lv in (base, tip)]
             if one:
                 add(f"{metric} / two halves, {case_text(case)}", limit, *fs)
     for case in data.cases("locks", "reap"):
@@ -410,11 +410,11 @@ def block(name, rows):
 def plot_back(data, held):
     """Memory against time after the kill, of the run with the median time."""
     script, parts = HEAD, []
-    levels = data.on("time", "back")
+    levels = data.on("back", "back")
     size = 0
     for n, level in enumerate([levels[0], levels[-1]]):
         case = f"global,{held}"
-        runs = data.get("time", level, "back", case, held, "back")
+        runs = data.get("back", level, "back", case, held, "back")
         if not runs:
             return None
         rnd, run = sorted(runs, key=runs.get)[(len(runs) - 1) // 2]
@@ -502,7 +502,7 @@ def matrix_html(path):
 def tables(data):
     return [t for t in (
         goals(data), back_table(data),
-        reap_table(data, "time", "mrelease", "Kill + process_mrelease()",
+        reap_table(data, "reap", "mrelease", "Kill + process_mrelease()",
                    "A victim is killed and reaped at once, while it exits, as parts of what its exit alone takes, and of "
                    "two unrelated victims of half the size that are killed at once: the machine's own limit. "
                    "CPU is that of the exit and the call together. Lost: the victim was gone before it could be reaped."),
@@ -544,7 +544,7 @@ def main():
     about = (f"{args.machine}. The guest says: {', '.join(sorted(data.machines))}. Medians, with 95 % intervals "
              "in brackets; a question mark stands for a median that is not known well enough.")
     text = f"## {title}\n\n{about}\n\n" + "\n".join(t.markdown() for t in found)
-    plots = [p for p in (*(plot_back(data, h) for h in HELD if data.on("time", "back")), plot_steps(data),
+    plots = [p for p in (*(plot_back(data, h) for h in HELD if data.on("back", "back")), plot_steps(data),
                          plot_scale(data, False), plot_scale(data, True)) if p]
     figures = "".join(f"<figure>{p}</figure>" for p in plots)
     page = (f"<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"

@@ -17,7 +17,7 @@ sys.path.insert(0, str(SCRIPTS))
 import bench  # noqa: E402  pylint: disable=wrong-import-position
 
 
-def line(rnd, level, mode, metric, value, run=0, job="time", case="256,1,4k"):
+def line(rnd, level, mode, metric, value, run=0, job="reap", case="256,1,4k"):
     return "\t".join(map(str, (rnd, job, level, "lean", 2, "R", "reap", case, run, mode, metric, value)))
 
 
@@ -82,7 +82,7 @@ class Report(unittest.TestCase):
 
     def test_wide_job_is_named_and_status_is_2(self):
         self.raw.write_text("\n".join(self.lines(factor=2)) + "\n")
-        self.assertEqual(self.run_bench("--wide").stdout.split(), ["time"])
+        self.assertEqual(self.run_bench("--wide").stdout.split(), ["reap"])
         done = self.run_bench("--out", self.tmp.name)
         self.assertEqual(done.returncode, 2)
         self.assertIn("? [", done.stdout)
