@@ -863,6 +863,9 @@ static void until_back(struct back *b, int run)
 
 	before = oom_figure_kb("/proc/meminfo", "AnonPages");
 	last = before;
+	if (run >= 0)
+		printf("C\t%s\t%s\t%d\t0\t%zu\n", kind, case_name, run,
+		       opt.size);
 	start = now_us();
 	must(oom_write("/proc/sysrq-trigger", "f"), "sysrq f");
 	do {
@@ -993,36 +996,38 @@ static void bench_insn(void)
 
 /* ---- how the reaping scales, with nobody beside it ---- */
 
-static void bench_scale(void)
+static void one_scale(struct oom_cgroups *cg, int run)
 {
 	struct mem m = { opt.size, opt.vmas, 0, 0 };
-	struct oom_cgroups cg;
-	const char *why = oom_cgroups_create(&cg, false);
+	pid_t pid = start_victim(cg, &m);
+	int pidfd = oom_pidfd_open(pid);
 	double start, cpu;
-	int run, pidfd;
-	pid_t pid;
 
-	if (why)
-		fail("%s", why);
+	must(pidfd, "pidfd_open");
+	/* The freezer keeps it from exiting meanwhile. */
+	must(oom_cgroup_attach(cg->frozen, pid), "attach");
+	must(oom_freeze(cg), "freeze");
+	kill(pid, SIGKILL);
+	cpu = thread_cpu_us();
+	start = now_us();
+	must(oom_mrelease(pidfd, 0), "process_mrelease");
+	result(run, "frozen", "reap", now_us() - start);
+	result(run, "frozen", "reap_cpu", thread_cpu_us() - cpu);
+	must(oom_thaw(cg), "thaw");
+	close(pidfd);
+	waitpid(pid, NULL, 0);
+}
+
+static void bench_scale(struct oom_cgroups *cg)
+{
+	int run, i;
+
 	oom_pin_cpu(1);
 	for (run = -1; run < opt.runs; run++) {
-		pid = start_victim(&cg, &m);
-		pidfd = oom_pidfd_open(pid);
-		must(pidfd, "pidfd_open");
-		/* The freezer keeps it from exiting meanwhile. */
-		must(oom_cgroup_attach(cg.frozen, pid), "attach");
-		must(oom_freeze(&cg), "freeze");
-		kill(pid, SIGKILL);
-		cpu = thread_cpu_us();
-		start = now_us();
-		must(oom_mrelease(pidfd, 0), "process_mrelease");
-		result(run, "frozen", "reap", now_us() - start);
-		result(run, "frozen", "reap_cpu", thread_cpu_us() - cpu);
-		must(oom_thaw(&cg), "thaw");
-		close(pidfd);
-		waitpid(pid, NULL, 0);
+		for (i = 0; i < (run < 0 ? 1 : opt.best); i++)
+			one_scale(cg, run);
+		flush_least(run);
 	}
-	must(oom_cgroups_destroy(&cg), "cannot remove the cgroups");
 }
 
 static void usage(void)
@@ -1039,8 +1044,8 @@ static void usage(void)
 	     "options: -s MIB of the victim (256), -n VMAS (1), -p thp, -z (half of it\n"
 	     "  swapped out), -r RUNS (5), -l LABEL (goes into the case's name)\n"
 	     "  reap: -o (the OOM reaper instead of the call), -S MIB,... (sizes of a\n"
-	     "  step; needs bench/step.patch), -c (without the references), -b TRIES (of\n"
-	     "  a run, whose figures are the least of them); wait: -w MS (the OOM reaper, and exit_mmap() waits for\n"
+	     "  step; needs bench/step.patch), -c (without the references); reap, scale:\n"
+	     "  -b TRIES (of a run, whose figures are the least of them); wait: -w MS (the OOM reaper, and exit_mmap() waits for\n"
 	     "  it that long before it takes the lock; needs bench/window.patch)");
 }
 
@@ -1119,16 +1124,17 @@ int main(int argc, char **argv)
 	} else if (!strcmp(kind, "insn")) {
 		snprintf(case_name, sizeof(case_name), "%d", opt.vmas);
 		bench_insn();
-	} else if (!strcmp(kind, "scale")) {
-		bench_scale();
-	} else if (!strcmp(kind, "reap") || !strcmp(kind, "wait")) {
+	} else if (!strcmp(kind, "reap") || !strcmp(kind, "wait") ||
+		   !strcmp(kind, "scale")) {
 		why = oom_cgroups_create(&cg, false);
 		if (why)
 			fail("%s", why);
 		if (kind[0] == 'r')
 			bench_reap(&cg);
-		else
+		else if (kind[0] == 'w')
 			bench_wait(&cg);
+		else
+			bench_scale(&cg);
 		must(oom_cgroups_destroy(&cg), "cannot remove the cgroups");
 	} else {
 		fail("no such kind; see oom_bench -h");

@@ -318,7 +318,8 @@ def scale_points(data, by_vmas):
 
 def scale_table(data):
     levels = data.on("scale")
-    table = Table("Scaling", "process_mrelease() of a victim that the freezer keeps from exiting; ms per GiB of 4 KiB pages.",
+    table = Table("Scaling", "process_mrelease() of a victim that the freezer keeps from exiting, the best of two tries; ms per GiB of "
+                  "4 KiB pages.",
                   ["victim", *levels])
     for by_vmas in (False, True):
         points = scale_points(data, by_vmas)
@@ -420,11 +421,12 @@ def plot_back(data, held):
         rnd, run = sorted(runs, key=runs.get)[(len(runs) - 1) // 2]
         curve = data.curves[level, case, rnd, run]
         size = max([size, *(m for _, m in curve)])
-        points = [(0.5, max(m for _, m in curve)), *curve]
+        # There is no 0 on a logarithmic axis.
+        points = [(max(ms, 0.5), mib) for ms, mib in curve]
         script += block(f"d{n}", points)
         parts.append(f"$d{n} using 1:2 with steps lw 2.5 lc rgb '{COLOURS[n]}' title '{level}'")
     script += f"""set title 'Victim: {HELD[held]}'
-set logscale x; set xrange [1:3000]; set yrange [0:{size * 1.1:.0f}]
+set logscale x; set xrange [1:3000]; set yrange [0:{size * 1.3:.0f}]; set key horizontal
 set xlabel 'ms after the kill'; set ylabel 'MiB still there'
 plot {', '.join(parts)}
 """
@@ -505,7 +507,7 @@ def tables(data):
         reap_table(data, ("reap", "many", "rest"), "mrelease", "Kill + process_mrelease()",
                    "A victim is killed and reaped at once, while it exits, as parts of what its exit alone takes, and of "
                    "two unrelated victims of half the size that are killed at once: the machine's own limit. "
-                   "CPU is that of the exit and the call together. A run takes the best of three tries of each. Lost: how often the "
+                   "CPU is that of the exit and the call together. A run takes the best of some tries of each. Lost: how often the "
                    "victim was gone before it could be reaped."),
         reap_table(data, ("big",), "mrelease", "Kill + process_mrelease(), 1 GiB", "As above."),
         reap_table(data, ("four",), "mrelease", "Kill + process_mrelease(), 4 CPUs", "As above."),
