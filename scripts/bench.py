@@ -11,7 +11,8 @@ bench/oom_bench.c prints. A figure is the median over all rounds and runs, with
 the interval that holds the true median with a confidence of 95 % whatever the
 distribution is (order statistics). A ratio is taken within a run, so that its
 parts are seconds apart; where oom_bench makes several tries in a run, both are
-the least of these. A figure whose interval is wider than its kind allows
+the least of these. "best" is the ratio of the least of all runs: what is left where
+the host gave both CPUs all the time. A figure whose interval is wider than its kind allows
 (LIMITS), or that has fewer than 6 runs, is not given: the interval is, after a
 question mark. Medians of counts and of instructions have no such limit.
 With --smoke one run is enough, if what it gives is possible.
@@ -65,6 +66,7 @@ class Figure:
         self.median = statistics.median(values) if values else None
         self.low, self.high = interval(values) if values else (None, None)
         self.worst = max(values) if values else None
+        self.best = None
 
     @property
     def given(self):
@@ -93,7 +95,8 @@ class Figure:
             return f"{self.number(self.median)} (worst {self.number(self.worst)})"
         if self.unit == "insn":
             return f"{self.median:.0f}"
-        spread = f"[{self.number(self.low)}-{self.number(self.high)}]"
+        best = f" best {self.number(self.best)}" if self.best else ""
+        spread = f"[{self.number(self.low)}-{self.number(self.high)}]{best}"
         return f"{self.number(self.median)} {spread}" if self.given else f"? {spread}"
 
 
@@ -126,7 +129,10 @@ class Data:
     def ratio(self, job, level, kind, case, mode, metric, ref, ref_metric=None):
         a = self.get(job, level, kind, case, mode, metric)
         b = self.get(job, level, kind, case, ref, ref_metric or metric)
-        return Figure(job, [a[i] / b[i] for i in a if b.get(i)], "ratio")
+        figure = Figure(job, [a[i] / b[i] for i in a if b.get(i)], "ratio")
+        if ref == "halves" and figure.n > 1:
+            figure.best = min(a.values()) / min(b.values())
+        return figure
 
     def cases(self, job, kind):
         found = {k[3] for k in self.values if k[0] == job and k[2] == kind}
@@ -174,7 +180,7 @@ class Table:
             for c in row:
                 text = html.escape(str(c))
                 if isinstance(c, Figure):
-                    text = text.replace(" [", " <small>[").replace("]", "]</small>")
+                    text = text.replace(" [", " <small>[") + "</small>" * (" [" in text)
                     text = text.replace(" (w", " <small>(w").replace(")", ")</small>") if c.unit == "count" else text
                 style = " class=no" if isinstance(c, Figure) and not c.given or c == "missed" else ""
                 cells.append(f"<td{style}>{text}</td>")
@@ -545,7 +551,8 @@ def main():
 
     title = f"OOM reaper: benchmark of the stack on {args.base} ({args.release})"
     about = (f"{args.machine}. The guest says: {', '.join(sorted(data.machines))}. Medians, with 95 % intervals "
-             "in brackets; a question mark stands for a median that is not known well enough.")
+             "in brackets; a question mark stands for a median that is not known well enough. Best: the ratio of the "
+             "least of all runs, where the host gave the guest all of its CPUs.")
     text = f"## {title}\n\n{about}\n\n" + "\n".join(t.markdown() for t in found)
     plots = [p for p in (*(plot_back(data, h) for h in HELD if data.on("back", "back")), plot_steps(data),
                          plot_scale(data, False), plot_scale(data, True)) if p]

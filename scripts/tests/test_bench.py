@@ -73,7 +73,7 @@ class Report(unittest.TestCase):
     def test_ratios_are_within_a_run(self):
         self.raw.write_text("\n".join(self.lines()) + "\n")
         done = self.run_bench("--out", self.tmp.name)
-        self.assertIn("1.25 [1.25-1.25]", done.stdout)
+        self.assertIn("1.25 [1.25-1.25] best 1.25", done.stdout)
         self.assertIn("0.75 [0.75-0.75]", done.stdout)
         self.assertEqual(done.returncode, 0, done.stderr)
         page = (pathlib.Path(self.tmp.name) / "report.html").read_text()
