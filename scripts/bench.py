@@ -130,7 +130,7 @@ class Data:
         a = self.get(job, level, kind, case, mode, metric)
         b = self.get(job, level, kind, case, ref, ref_metric or metric)
         figure = Figure(job, [a[i] / b[i] for i in a if b.get(i)], "ratio")
-        if ref == "halves" and figure.n > 1:
+        if figure.n > 1:
             figure.best = min(a.values()) / min(b.values())
         return figure
 

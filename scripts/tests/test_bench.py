@@ -74,7 +74,7 @@ class Report(unittest.TestCase):
         self.raw.write_text("\n".join(self.lines()) + "\n")
         done = self.run_bench("--out", self.tmp.name)
         self.assertIn("1.25 [1.25-1.25] best 1.25", done.stdout)
-        self.assertIn("0.75 [0.75-0.75]", done.stdout)
+        self.assertIn("0.75 [0.75-0.75] best 0.75", done.stdout)
         self.assertEqual(done.returncode, 0, done.stderr)
         page = (pathlib.Path(self.tmp.name) / "report.html").read_text()
         self.assertIn("1.25", page)
