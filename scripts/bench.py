@@ -225,7 +225,8 @@ def reap_table(data, jobs, mode, title, text):
 
 def lock_table(data):
     table = Table("Contentions of page table locks", "During kill + process_mrelease(), counted by LOCK_STAT "
-                  "(times of this kernel are not used); median and worst of all runs.",
+                  "(times of this kernel are not used); median and worst of all runs. Of 10000 vmas, 78 share a page table: "
+                  "in the one where the two meet, each of these can count.",
                   ["victim", *(f"{lv}" for lv in data.on("locks", "reap"))])
     for case in data.cases("locks", "reap"):
         figures = [data.figure("locks", lv, "reap", case, "mrelease", "contentions", unit="count", scale=1)
