@@ -61,7 +61,7 @@
 
 #define MAX_LOST 20
 
-static const char *kind, *label;
+static const char *kind;
 static char case_name[96];
 
 /* Options, and what they are when they are not given. */
@@ -97,31 +97,31 @@ static void must(long long ret, const char *what)
 		fail("%s: %s", what, strerror(-ret));
 }
 
-static double now_us(void)
+static double clock_us(clockid_t clock)
 {
 	struct timespec ts;
 
-	clock_gettime(CLOCK_MONOTONIC, &ts);
+	if (clock_gettime(clock, &ts))
+		return 0;
 	return ts.tv_sec * 1e6 + ts.tv_nsec / 1e3;
+}
+
+static double now_us(void)
+{
+	return clock_us(CLOCK_MONOTONIC);
 }
 
 /* CPU time of a process, as far as it has got. */
 static double cpu_us(pid_t pid)
 {
-	struct timespec ts;
 	clockid_t clock;
 
-	if (clock_getcpuclockid(pid, &clock) || clock_gettime(clock, &ts))
-		return 0;
-	return ts.tv_sec * 1e6 + ts.tv_nsec / 1e3;
+	return clock_getcpuclockid(pid, &clock) ? 0 : clock_us(clock);
 }
 
 static double thread_cpu_us(void)
 {
-	struct timespec ts;
-
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
-	return ts.tv_sec * 1e6 + ts.tv_nsec / 1e3;
+	return clock_us(CLOCK_THREAD_CPUTIME_ID);
 }
 
 /* "emulated", "virtual: NAME", or "no hypervisor seen", as the CPU tells. */
@@ -1042,7 +1042,7 @@ static void usage(void)
 	     "         instructions under QEMU's -icount shift=0\n"
 	     "  scale  process_mrelease() alone\n"
 	     "options: -s MIB of the victim (256), -n VMAS (1), -p thp, -z (half of it\n"
-	     "  swapped out), -r RUNS (5), -l LABEL (goes into the case's name)\n"
+	     "  swapped out), -r RUNS (5)\n"
 	     "  reap: -o (the OOM reaper instead of the call), -S MIB,... (sizes of a\n"
 	     "  step; needs bench/step.patch), -c (without the references); reap, scale:\n"
 	     "  -b TRIES (of a run, whose figures are the least of them); wait: -w MS (the OOM reaper, and exit_mmap() waits for\n"
@@ -1073,7 +1073,7 @@ int main(int argc, char **argv)
 		return argc < 2;
 	}
 	kind = argv[1];
-	while ((c = getopt(argc - 1, argv + 1, "s:n:p:r:b:w:l:S:zoc")) != -1) {
+	while ((c = getopt(argc - 1, argv + 1, "s:n:p:r:b:w:S:zoc")) != -1) {
 		switch (c) {
 		case 's':
 			opt.size = number(optarg) * MiB;
@@ -1095,9 +1095,6 @@ int main(int argc, char **argv)
 		case 'w':
 			opt.window_ms = number(optarg);
 			break;
-		case 'l':
-			label = optarg;
-			break;
 		case 'S':
 			opt.steps = optarg;
 			break;
@@ -1115,9 +1112,9 @@ int main(int argc, char **argv)
 		}
 	}
 	machine();
-	snprintf(case_name, sizeof(case_name), "%zu,%d,%s%s%s%s",
+	snprintf(case_name, sizeof(case_name), "%zu,%d,%s%s",
 		 (size_t)(opt.size / MiB), opt.vmas, opt.thp ? "thp" : "4k",
-		 opt.swap ? ",swap" : "", label ? "," : "", label ?: "");
+		 opt.swap ? ",swap" : "");
 
 	if (!strcmp(kind, "back")) {
 		bench_back();

@@ -270,6 +270,26 @@ find_level() {
 	echo "$found"
 }
 
+# source_id COMMIT: what of a tree ends up in an image: not the selftests,
+# documents and maintainers.
+source_id() {
+	git -C "$SRC" ls-tree "$1" | grep -vE '	(Documentation|MAINTAINERS|tools)$'
+	git -C "$SRC" ls-tree "$1:tools" | grep -v '	testing$'
+}
+
+# with_bench_patch COMMIT NAME: puts the first of bench/NAME*.patch that applies
+# on the COMMIT's tree, in the index $TMP/index. Returns 1 if none does; why is in
+# $TMP/apply.
+with_bench_patch() {
+	local p
+	for p in "$TOP/bench/$2"*.patch; do
+		[ -r "$p" ] || die "no bench/$2.patch"
+		GIT_INDEX_FILE=$TMP/index lab_git -C "$SRC" read-tree "$1"
+		if GIT_INDEX_FILE=$TMP/index lab_git -C "$SRC" apply --cached "$p" 2>"$TMP/apply"; then return 0; fi
+	done
+	return 1
+}
+
 sha() {
 	sha256sum | cut -c1-16
 }
