@@ -122,11 +122,11 @@ static const char *setup(struct env *env, bool global)
 		       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (env->sh == MAP_FAILED)
 		return "no memory";
-	why = oom_cgroups_create(&env->cg, true);
+	why = global ? oom_global_refused() : NULL;
+	if (!why)
+		why = oom_cgroups_create(&env->cg, true);
 	if (why)
 		return why;
-	if (global && access("/proc/sysrq-trigger", W_OK))
-		return "no /proc/sysrq-trigger (CONFIG_MAGIC_SYSRQ)";
 	/* Neither the harness nor what it starts may be the victim. */
 	if (oom_set_score_adj(-1000))
 		return "cannot set oom_score_adj";

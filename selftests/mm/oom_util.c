@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* What the tests of the OOM reaper and of process_mrelease() share. */
 #define _GNU_SOURCE
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -197,6 +198,52 @@ const char *oom_cgroups_create(struct oom_cgroups *cg, bool need_mem)
 
 	if (need_mem && !make_mem_cgroup(cg))
 		return "no memory cgroup (CONFIG_MEMCG)";
+	return NULL;
+}
+
+/* Whether one of the words of a list, by blanks or NULs, in a file is @word. */
+static bool file_has_word(const char *path, const char *word)
+{
+	FILE *file = fopen(path, "re");
+	size_t len = 0, want = strlen(word);
+	bool same = true, found = false;
+	int c = 0;
+
+	if (!file)
+		return false;
+	while (!found && c != EOF) {
+		c = fgetc(file);
+		if (c == EOF || c == '\0' || isspace(c)) {
+			found = same && len == want;
+			same = true;
+			len = 0;
+		} else {
+			same = same && len < want && c == word[len];
+			len++;
+		}
+	}
+	fclose(file);
+	return found;
+}
+
+static bool in_virtual_machine(void)
+{
+	return file_has_word("/proc/cpuinfo", "hypervisor") ||
+	       file_has_word("/proc/device-tree/compatible",
+			     "linux,dummy-virt") ||
+	       file_has_word("/sys/class/dmi/id/sys_vendor", "QEMU");
+}
+
+const char *oom_global_refused(void)
+{
+	const char *told = getenv("OOM_GLOBAL");
+
+	if (told && strcmp(told, "1"))
+		return "OOM_GLOBAL is not 1: no OOM of the whole machine";
+	if (!told && !in_virtual_machine())
+		return "not a virtual machine: OOM_GLOBAL=1 allows an OOM of the whole machine";
+	if (access("/proc/sysrq-trigger", W_OK))
+		return "no /proc/sysrq-trigger (CONFIG_MAGIC_SYSRQ)";
 	return NULL;
 }
 

@@ -88,6 +88,14 @@ long long oom_now_ms(void);
 /* Between two looks at a condition. */
 void oom_poll_pause(void);
 
+/*
+ * Why an OOM of the whole machine cannot be forced, for SKIP(); NULL if it can.
+ * It may take a process that is none of the test's, so it is for virtual
+ * machines, and for others if the environment has OOM_GLOBAL=1. OOM_GLOBAL=0
+ * refuses it anywhere.
+ */
+const char *oom_global_refused(void);
+
 int oom_write(const char *path, const char *text);
 /* The file's text, without a newline at its end. */
 int oom_read(const char *path, char *buf, size_t size);

@@ -908,7 +908,7 @@ static void check_race_end(struct __test_metadata *_metadata,
 
 TEST_F_TIMEOUT(mrelease_race, exit, OOM_TEST_TIMEOUT_S)
 {
-	bool sysrq = !access("/proc/sysrq-trigger", W_OK);
+	bool global = !oom_global_refused();
 	long long start = oom_now_ms();
 	int nr, rounds = 0, pinned = 0, oom = 0;
 	struct results sum = { .failed = false };
@@ -919,7 +919,7 @@ TEST_F_TIMEOUT(mrelease_race, exit, OOM_TEST_TIMEOUT_S)
 
 		if (rounds && oom_now_ms() - start >= self->seconds * 1000)
 			break;
-		if (kind == OOM_PINNED && !sysrq)
+		if (kind == OOM_PINNED && !global)
 			continue;
 		why = race_round(_metadata, self, variant, nr, kind, &sum);
 		if (why)
