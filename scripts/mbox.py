@@ -1,0 +1,122 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""mbox.py - mails that b4 wrote, as one mbox that is the same on each run
+
+Usage: mbox.py MAIL...                 the mbox, to standard output
+       mbox.py --recipients MAIL...    who gets them, a line each
+
+MAIL are the .eml files of a dry run of "b4 send", the cover letter first. b4
+gives each run other message ids and the time of the day. Here the ids are made
+from a hash of the mails, in b4's form, and the date is that of the newest patch:
+the author's date is not in the mails, so it is taken from the change-id, which
+begins with one. What b4 notes for itself (X-B4-Tracking) is left out.
+Exit: 0; 1 a mail is not as this expects it, with the reason.
+"""
+
+import argparse
+import email
+import email.policy
+import email.utils
+import datetime
+import hashlib
+import re
+import sys
+
+# Bytes as they are: no line of a patch may be folded or recoded.
+POLICY = email.policy.compat32.clone(max_line_length=None, linesep="\n")
+
+
+class Unexpected(Exception):
+    pass
+
+
+def read_mails(paths):
+    mails = []
+    for path in paths:
+        with open(path, "rb") as file:
+            mail = email.message_from_bytes(file.read(), policy=POLICY)
+        if not mail["Message-Id"] or not mail["Subject"]:
+            raise Unexpected(f"{path} is no mail of b4's")
+        mails.append(mail)
+    return mails
+
+
+def subject(mail):
+    return re.sub(r"\s+", " ", str(email.header.make_header(email.header.decode_header(mail["Subject"]))))
+
+
+def number(mail):
+    """The N of "[PATCH v2 N/6]"."""
+    found = re.match(r"\[[^]]*?(\d+)/\d+\]", subject(mail))
+    if not found:
+        raise Unexpected(f"'{subject(mail)}' has no number")
+    return int(found[1])
+
+
+def set_header(mail, name, value):
+    if mail[name] is None:
+        mail.add_header(name, value)
+    else:
+        mail.replace_header(name, value)
+
+
+def stable(mails):
+    """Replaces what differs from run to run."""
+    digest = hashlib.sha256()
+    for mail in mails:
+        for name in ("From", "To", "Cc", "Subject"):
+            digest.update((mail[name] or "").encode())
+        digest.update(mail.get_payload(decode=True))
+    form = re.match(r"<(.*-v\d+)-\d+-[0-9a-f]+(@.*)>$", mails[0]["Message-Id"])
+    day = re.search(r"^change-id: (\d{8})-", mails[0].get_payload(decode=True).decode(), re.M)
+    if not form or not day:
+        raise Unexpected(f"cannot read the id {mails[0]['Message-Id']} or the cover letter's change-id")
+    ids = [f"<{form[1]}-{i}-{digest.hexdigest()[:12]}{form[2]}>" for i in range(len(mails))]
+    date = datetime.datetime.strptime(day[1] + "+0000", "%Y%m%d%z")
+    for i, mail in enumerate(mails):
+        set_header(mail, "Message-Id", ids[i])
+        set_header(mail, "Date", email.utils.format_datetime(date + datetime.timedelta(seconds=i)))
+        if i:
+            set_header(mail, "References", ids[0])
+            set_header(mail, "In-Reply-To", ids[0])
+        del mail["X-B4-Tracking"]
+
+
+def recipients(mails):
+    for name in ("To", "Cc"):
+        seen = {}
+        for mail in mails:
+            for who, address in email.utils.getaddresses([re.sub(r"\s+", " ", v) for v in mail.get_all(name, [])]):
+                who = str(email.header.make_header(email.header.decode_header(who)))
+                seen.setdefault(address, email.utils.formataddr((who, address), "utf-8") if who.isascii() else f"{who} <{address}>")
+        for who in seen.values():
+            print(f"  {name}: {who}")
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--recipients", action="store_true")
+    parser.add_argument("mails", nargs="+", metavar="MAIL")
+    args = parser.parse_args()
+    try:
+        mails = sorted(read_mails(args.mails), key=number)
+        if [number(mail) for mail in mails] != list(range(len(mails))):
+            raise Unexpected("the mails are not a cover letter and all of its patches")
+        if args.recipients:
+            recipients(mails)
+            return 0
+        stable(mails)
+        for mail in mails:
+            body = mail.as_bytes()
+            if re.search(rb"^From ", body, re.M):
+                raise Unexpected(f"'{subject(mail)}' has a line that begins with 'From ', which ends a mail in an mbox")
+            sys.stdout.buffer.write(b"From b4 Mon Sep 17 00:00:00 2001\n" + body.rstrip(b"\n") + b"\n\n")
+    except (OSError, Unexpected, ValueError) as err:
+        print(f"mbox.py: {err}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
