@@ -290,6 +290,43 @@ with_bench_patch() {
 	return 1
 }
 
+# sparse_repo DIR COMMIT: a new repository that borrows the build tree's objects,
+# at COMMIT on its branch "base", with a few of the files in its folder: those by
+# which a kernel tree is known for one (get_maintainer.pl, b4), and its scripts.
+sparse_repo() {
+	local dir=$1 commit
+	commit=$(git -C "$SRC" rev-parse "$2")
+	rm -rf "$dir"
+	mkdir -p "$dir"
+	lab_git init -q "$dir"
+	git -C "$dir" symbolic-ref HEAD refs/heads/base
+	echo "$(git -C "$SRC" rev-parse --path-format=absolute --git-common-dir)/objects" \
+		>"$dir/.git/objects/info/alternates"
+	git -C "$dir" config core.sparseCheckout true
+	printf '%s\n' '/*' '!/*/*/' /include/linux/oom.h >"$dir/.git/info/sparse-checkout"
+	lab_git -C "$dir" reset -q --hard "$commit"
+}
+
+# boot_cached IMAGE INITRAMFS: scripts/boot, but where kernel, initramfs and QEMU's
+# arguments are those of an earlier boot without a problem; FRESH=1 repeats these,
+# too. ACCEL must be set. Sets boot_dir, where the result is, and boot_was_cached.
+# Returns 0, or what scripts/boot gave if nothing could be run.
+boot_cached() {
+	local key rc=0
+	key=$({ cat "$1" "$2" "$TOP/scripts/boot" "$TOP/scripts/ktap.py"; declare -f guest; echo "$ACCEL ${SMP:-} ${MEM:-} ${KARGS:-}"; } | sha)
+	boot_dir=$LOGS/boots/$key boot_was_cached=
+	if [ -z "${FRESH:-}" ] && grep -qs '"problems": \[\]' "$boot_dir/result.json"; then
+		boot_was_cached=1
+		say "  boot and tests: cached"
+		return
+	fi
+	rm -rf "$boot_dir"
+	progress "boot and tests" "$TMP/boot" "$TOP/scripts/boot" "$1" "$2" "$boot_dir" || rc=$?
+	cat "$TMP/boot"
+	[ "$rc" != 2 ] || rc=0
+	return "$rc"
+}
+
 sha() {
 	sha256sum | cut -c1-16
 }

@@ -3,13 +3,13 @@
 """mbox.py - mails that b4 wrote, as one mbox that is the same on each run
 
 Usage: mbox.py MAIL...                 the mbox, to standard output
+       mbox.py --patches MAIL...       without the cover letter, for git am
        mbox.py --recipients MAIL...    who gets them, a line each
 
 MAIL are the .eml files of a dry run of "b4 send", the cover letter first. b4
 gives each run other message ids and the time of the day. Here the ids are made
-from a hash of the mails, in b4's form, and the date is that of the newest patch:
-the author's date is not in the mails, so it is taken from the change-id, which
-begins with one. What b4 notes for itself (X-B4-Tracking) is left out.
+from a hash of the mails, in b4's form, and the date is the one that the change-id
+begins with. What b4 notes for itself (X-B4-Tracking) is left out.
 Exit: 0; 1 a mail is not as this expects it, with the reason.
 """
 
@@ -96,6 +96,7 @@ def recipients(mails):
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--patches", action="store_true")
     parser.add_argument("--recipients", action="store_true")
     parser.add_argument("mails", nargs="+", metavar="MAIL")
     args = parser.parse_args()
@@ -107,7 +108,7 @@ def main():
             recipients(mails)
             return 0
         stable(mails)
-        for mail in mails:
+        for mail in mails[args.patches:]:
             body = mail.as_bytes()
             if re.search(rb"^From ", body, re.M):
                 raise Unexpected(f"'{subject(mail)}' has a line that begins with 'From ', which ends a mail in an mbox")
