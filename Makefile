@@ -2,10 +2,10 @@
 # Each target is a command of scripts/lab; that script works without make.
 
 COMMANDS := boot boot-all ends compare bench bench-full check setup fetch \
-	apply debug shell export sync help
+	apply debug shell export sync mbox send bisect help
 
 boot:
 $(COMMANDS):
-	@./scripts/lab $@ $(LEVEL)
+	@./scripts/lab $@ $(LEVEL) $(TEST)
 
 .PHONY: $(COMMANDS)
