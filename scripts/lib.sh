@@ -327,6 +327,71 @@ boot_cached() {
 	return "$rc"
 }
 
+# install_selftests OBJ DIR LOG [CFLAGS]: kselftest's own "install" of the part of
+# the tip that configs/BASE.base names, into DIR, built in OBJ; with guest-vmtests
+# as what starts it, where the base has no wrappers.
+install_selftests() {
+	local obj=$1 dir=$2 log=$3 cflags=${4:-} files='' p
+	# TEST_GEN_* given here replace lib.mk's, which would put the folder in front.
+	for p in $KSFT_BINARIES; do files+="$obj/kselftest/$KSFT_DIR/$p "; done
+	# shellcheck disable=SC2317 # called by progress
+	make_selftests() {
+		make -C "$SRC" O="$obj" headers &&
+			rm -rf "$obj/kselftest" &&
+			make -C "$SRC/tools/testing/selftests" O="$obj" TARGETS="$KSFT_DIR" \
+				KSFT_INSTALL_PATH="$dir" \
+				TEST_GEN_PROGS= TEST_GEN_PROGS_EXTENDED= TEST_GEN_MODS_DIR= \
+				TEST_PROGS_EXTENDED= TEST_GEN_FILES="$files" \
+				TEST_PROGS="$KSFT_WRAPPERS" TEST_FILES="$KSFT_FILES" \
+				EXTRA_CFLAGS="-Werror $cflags" install
+	}
+	lab_git -C "$SRC" checkout -q -f --detach "$STACK_REF"
+	mkdir -p "$obj" "$dir"
+	progress selftests "$log" make_selftests ||
+		die "the selftests do not build: $(first_error "$log"); see $log"
+	for p in $KSFT_BINARIES $KSFT_WRAPPERS; do
+		[ -x "$dir/$KSFT_DIR/$p" ] || die "$p was not installed; see $log"
+	done
+	[ -z "$KSFT_WRAPPERS" ] || return 0
+	# The tree's limit is for one program (45 s on 6.1); the boot has one, too.
+	install -m 755 "$TOP/scripts/guest-vmtests" "$dir/$KSFT_DIR/"
+	echo "$KSFT_DIR:guest-vmtests" >>"$dir/kselftest-list.txt"
+	echo timeout=0 >"$dir/$KSFT_DIR/settings"
+}
+
+# What guest_root takes from this machine.
+GUEST_PROGRAMS=(/bin/busybox /bin/bash /usr/bin/timeout)
+
+# guest_root ROOT FILE: packs ROOT as FILE, the initramfs of a guest, with busybox,
+# bash, guest-init and the libraries of all that is in there.
+guest_root() {
+	local root=$1 file=$2 applet lib
+	mkdir -p "$root"/{bin,usr/bin,sbin,dev,proc,sys,tmp,root}
+	cp /bin/busybox "$root/bin/busybox"
+	for applet in $("$root/bin/busybox" --list); do
+		[ -e "$root/bin/$applet" ] || ln -s busybox "$root/bin/$applet"
+	done
+	# run_vmtests.sh is for bash; the runner wants a timeout with --foreground,
+	# which busybox's has not.
+	cp /bin/bash "$root/bin/bash"
+	cp /usr/bin/timeout "$root/usr/bin/timeout"
+	ln -s /bin/env "$root/usr/bin/env"
+	install -m 755 "$TOP/scripts/guest-init" "$root/init"
+
+	# "not a dynamic executable" is no error here.
+	find "$root" -type f -perm -u+x -exec ldd {} + 2>/dev/null |
+		grep -oE '/[^ ]+\.so[^ ]*' | sort -u >"$TMP/libs" || true
+	while read -r lib; do
+		mkdir -p "$root${lib%/*}"
+		cp -L "$lib" "$root$lib"
+	done <"$TMP/libs"
+
+	# The same content gives the same file: it is part of a boot's cache key.
+	find "$root" -exec touch -h -d @0 {} +
+	(cd "$root" && find . | sort | cpio -o -H newc -R 0:0 --reproducible --quiet | gzip -n) >"$file" ||
+		die "cannot pack the initramfs: is the disk full?"
+}
+
 sha() {
 	sha256sum | cut -c1-16
 }
