@@ -2,7 +2,7 @@
 # Each target is a command of scripts/lab; that script works without make.
 
 COMMANDS := boot boot-all ends compare bench bench-full check setup fetch \
-	apply debug shell export sync mbox send bisect help
+	apply debug shell kselftest-tar export sync mbox send bisect help
 
 boot:
 $(COMMANDS):
