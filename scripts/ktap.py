@@ -61,8 +61,10 @@ def lines(path):
     return [line.rstrip("\r") for line in text.split("\n")]
 
 
-def parse_ktap(text):
+def parse_ktap(text, end_mark=True):
     """The tests and the problems in the lines of a run of kselftest's runner.
+
+    end_mark: the guest's init ends it with "lab: end"; elsewhere nobody does.
 
     The runner prefixes the wrapper's output with "# ", and run_vmtests.sh in
     it that of the program once more: results of depth 0 are the runner's,
@@ -138,7 +140,7 @@ def parse_ktap(text):
         elif line == "lab: end":
             ended = True
     crashed()
-    if not ended:
+    if end_mark and not ended:
         problems.append("the run broke off: no end mark")
     if plan is None:
         problems.append("no test was run: kselftest's runner printed no plan")

@@ -223,7 +223,7 @@ class Matrix(unittest.TestCase):
     def test_problem_of_a_level(self):
         found = self.differences(self.levels(problems=["log:3: BUG: x"]))
         self.assertEqual(found, [("0001-a", None, "log:3: BUG: x")])
-        self.assertIn("<failure", matrix.junit(self.levels(problems=["x"]), ["one"], found))
+        self.assertIn("<error", matrix.junit(self.levels(problems=["x"]), ["one"], found))
         self.assertIn("not ok 2 0001-a", matrix.ktap(self.levels(), found))
 
     def test_file(self):
