@@ -313,7 +313,7 @@ sparse_repo() {
 # Returns 0, or what scripts/boot gave if nothing could be run.
 boot_cached() {
 	local key rc=0
-	key=$({ cat "$1" "$2" "$TOP/scripts/boot" "$TOP/scripts/ktap.py"; declare -f guest; echo "$ACCEL ${SMP:-} ${MEM:-} ${KARGS:-}"; } | sha)
+	key=$({ cat "$1" "$2" "$TOP/scripts/boot" "$TOP/scripts/ktap.py"; declare -f guest; echo "$ACCEL ${SMP:-} ${MEM:-} ${KARGS:-} ${CPU:-}"; } | sha)
 	boot_dir=$LOGS/boots/$key boot_was_cached=
 	if [ -z "${FRESH:-}" ] && grep -qs '"problems": \[\]' "$boot_dir/result.json"; then
 		boot_was_cached=1
