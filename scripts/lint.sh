@@ -143,8 +143,8 @@ lint_references() {
 			open(my $in, "<", $file) or die "$file: $!\n";
 			local $/;
 			my $text = <$in>;
+			$text =~ s/^.*?\n\n//s;
 			if ($file =~ /\.patch$/) {
-				$text =~ s/^.*?\n\n//s;
 				$text =~ s/^(---|diff --git .*)\n.*//ms;
 			}
 			my @rest;
@@ -282,7 +282,9 @@ check_codespell() {
 	mapfile -t files < <({
 		relative_patches
 		cover
-		own_files | grep -E '\.md$|^(selftests|bench|scripts|configs)/'
+		# test_lint has words that are to be found.
+		own_files | grep -E '\.md$|^(selftests|bench|scripts|configs|man)/' |
+			grep -vE '/test_lint$|\.svg$'
 	} | sort -u)
 	lint_codespell "${files[@]}"
 }
@@ -310,7 +312,8 @@ check_whitespace() {
 		before=$commit
 	done <<<"$levels"
 	# An empty line of context in a patch is a blank.
-	mapfile -t files < <(own_files | grep -v '\.patch$')
+	# Pictures are as their programs write them.
+	mapfile -t files < <(own_files | grep -vE '\.(patch|svg)$')
 	lint_whitespace "${files[@]}" || rc=1
 	return $rc
 }
@@ -387,8 +390,8 @@ check_docs() {
 	local -a docs dirs=()
 	mapfile -t docs < <(touched '^Documentation/')
 	if [ ${#docs[@]} = 0 ]; then
-		echo "the stack touches no document"
-		return 4
+		echo "note: the stack touches no document"
+		return 0
 	fi
 	for f in "${docs[@]}"; do
 		[[ $f = *.rst ]] || continue
