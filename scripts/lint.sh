@@ -284,7 +284,7 @@ check_codespell() {
 		cover
 		# test_lint has words that are to be found.
 		own_files | grep -E '\.md$|^(selftests|bench|scripts|configs|man)/' |
-			grep -vE '/test_lint$|\.svg$'
+			grep -v '/test_lint$'
 	} | sort -u)
 	lint_codespell "${files[@]}"
 }
