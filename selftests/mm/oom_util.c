@@ -19,6 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "kselftest.h"
 #include "oom_util.h"
 
 #ifndef __NR_pidfd_open
@@ -609,7 +610,7 @@ int oom_klog_check(int fd, char *line, size_t size)
 		if (len <= 0)
 			return 0;
 		record[len] = '\0';
-		for (i = 0; i < sizeof(complaints) / sizeof(*complaints); i++) {
+		for (i = 0; i < ARRAY_SIZE(complaints); i++) {
 			if (!strstr(record, complaints[i]))
 				continue;
 			snprintf(line, size, "%s", strchr(record, ';') ?: record);

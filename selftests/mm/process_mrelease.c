@@ -334,8 +334,9 @@ static int map_private_shared(void *arg)
 
 	if (ret)
 		return ret;
-	sh->sharer[0] = clone_sharer(wait_for_kill, NULL);
-	return sh->sharer[0] < 0 ? sh->sharer[0] : 0;
+	ret = clone_sharer(wait_for_kill, NULL);
+	sh->sharer[0] = ret;
+	return ret < 0 ? ret : 0;
 }
 
 /* As long as somebody who lives uses the mm, it must not be touched. */
