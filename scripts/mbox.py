@@ -74,6 +74,8 @@ def stable(mails):
     ids = [f"<{form[1]}-{i}-{digest.hexdigest()[:12]}{form[2]}>" for i in range(len(mails))]
     date = datetime.datetime.strptime(day[1] + "+0000", "%Y%m%d%z")
     for i, mail in enumerate(mails):
+        # b4 0.12 cannot read a folded one from a file.
+        set_header(mail, "Subject", re.sub(r"\s+", " ", mail["Subject"]))
         set_header(mail, "Message-Id", ids[i])
         set_header(mail, "Date", email.utils.format_datetime(date + datetime.timedelta(seconds=i)))
         if i:
