@@ -15,7 +15,8 @@ LINT_BUILD='sparse objects coccicheck'
 LINT_LONG=warnings
 LINT_CHECKS="$LINT_TEXT $LINT_STACK $LINT_BUILD $LINT_LONG"
 
-# The words that codespell takes for misspelt ones and that are right, by reason.
+# The words that codespell takes for misspelt ones and that are right, each with its
+# reason; so far there is none.
 LINT_WORDS=
 
 # own_files: all files of this repository; on another base than mainline, where
@@ -274,6 +275,10 @@ check_columns() {
 check_references() {
 	local -a patches
 	mapfile -t patches < <(relative_patches)
+	if [ -n "${KERNEL:-}" ] && [ "$(git -C "$KERNEL" rev-parse --is-shallow-repository)" = true ]; then
+		echo "note: KERNEL is a shallow clone: no commit is looked up in it"
+		unset KERNEL
+	fi
 	lint_references "${patches[@]}" "$(cover)"
 }
 
@@ -541,12 +546,13 @@ check_coccicheck() {
 	# One that a rule has to report: whether they run at all.
 	printf '%s\n' 'int a[9];' 'int probe(void)' '{' '	return sizeof(a) / sizeof(a[0]);' '}' >"$TMP/tip/probe.c"
 	# one_rule SIDE RULE: what it reports is in SIDE.out/RULE, its status in
-	# .rc and what it complains of in .err.
+	# .rc and what it complains of in .err. The folder is srcroot, or KBUILD_EXTMOD
+	# in older trees.
 	cat >"$TMP/one_rule" <<-X
 		#!/bin/bash
 		name=\${2##*/}
 		rc=0
-		env -u C -u V -u KBUILD_EXTMOD -u SPFLAGS MODE=report J=1 COCCI="\$2" srctree="$SRC" srcroot="$TMP/\$1" \\
+		env -u C -u V -u SPFLAGS MODE=report J=1 COCCI="\$2" srctree="$SRC" srcroot="$TMP/\$1" KBUILD_EXTMOD="$TMP/\$1" \\
 			DEBUG_FILE="$TMP/\$1.out/\$name.err" LINUXINCLUDE="-I$SRC/include" timeout -k 5 $limit \\
 			"$SRC/scripts/coccicheck" >"$TMP/\$1.out/\$name.all" 2>&1 || rc=\$?
 		grep "^$TMP/" "$TMP/\$1.out/\$name.all" | sed "s,$TMP/\$1/,," >"$TMP/\$1.out/\$name"
