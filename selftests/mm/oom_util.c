@@ -19,7 +19,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "kselftest.h"
 #include "oom_util.h"
 
 #ifndef __NR_pidfd_open
@@ -596,7 +595,7 @@ int oom_klog_check(int fd, char *line, size_t size)
 {
 	static const char * const complaints[] = {
 		"BUG: ", "WARNING: ", "INFO: task ", "INFO: rcu", "Oops",
-		"general protection fault", "unable to reap",
+		"general protection fault", "unable to reap", NULL
 	};
 	char record[1024];
 	unsigned int i;
@@ -610,7 +609,7 @@ int oom_klog_check(int fd, char *line, size_t size)
 		if (len <= 0)
 			return 0;
 		record[len] = '\0';
-		for (i = 0; i < ARRAY_SIZE(complaints); i++) {
+		for (i = 0; complaints[i]; i++) {
 			if (!strstr(record, complaints[i]))
 				continue;
 			snprintf(line, size, "%s", strchr(record, ';') ?: record);
