@@ -54,9 +54,10 @@ lab_base() {
 	. "$TOP/configs/identity"
 
 	if [ "$BASE" = mainline ]; then
-		PATCHES=$TOP/patches SERIES=$TOP/series
+		PATCHES=$TOP/patches SERIES=$TOP/series COVER=$TOP/COVER_LETTER.md
 	else
 		PATCHES=$TOP/patches/$BASE SERIES=$TOP/patches/$BASE/series
+		COVER=$PATCHES/COVER_LETTER.md
 	fi
 	EXPECTED=$PATCHES/expected
 

@@ -29,14 +29,6 @@ own_files() {
 	done
 }
 
-cover() {
-	if [ "$BASE" = mainline ]; then
-		echo COVER_LETTER.md
-	else
-		echo "patches/$BASE/COVER_LETTER.md"
-	fi
-}
-
 # touched PATTERN: the files that the stack changes, whose name matches.
 touched() {
 	git -C "$SRC" diff --name-only --diff-filter=d --no-renames "$BASE_REF" "$STACK_REF" | grep -E "$1" || true
@@ -261,7 +253,7 @@ relative_patches() {
 
 check_cover() {
 	local rc=0
-	lint_cover "$BASE_VERSION" "$(cover)" || rc=1
+	lint_cover "$BASE_VERSION" "${COVER#"$TOP/"}" || rc=1
 	lint_series "${SERIES#"$TOP/"}" || rc=1
 	return $rc
 }
@@ -269,7 +261,7 @@ check_cover() {
 check_columns() {
 	local -a patches
 	mapfile -t patches < <(relative_patches)
-	lint_columns "${patches[@]}" "$(cover)"
+	lint_columns "${patches[@]}" "${COVER#"$TOP/"}"
 }
 
 check_references() {
@@ -279,14 +271,14 @@ check_references() {
 		echo "note: KERNEL is a shallow clone: no commit is looked up in it"
 		unset KERNEL
 	fi
-	lint_references "${patches[@]}" "$(cover)"
+	lint_references "${patches[@]}" "${COVER#"$TOP/"}"
 }
 
 check_codespell() {
 	local -a files
 	mapfile -t files < <({
 		relative_patches
-		cover
+		echo "${COVER#"$TOP/"}"
 		# test_lint has words that are to be found.
 		own_files | grep -E '\.md$|^(selftests|bench|scripts|configs|man)/' |
 			grep -v '/test_lint$'
