@@ -21,6 +21,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -600,7 +601,7 @@ static void count_lost(int run, const char *name, int *lost)
 
 static void set_step(const char *mib)
 {
-	const char *file = "/sys/module/oom_kill/parameters/step_mib";
+	const char *file = "/sys/module/memory/parameters/step_mib";
 
 	must(oom_write(file, strcmp(mib, "whole") ? mib : "1048576"), file);
 }
@@ -942,13 +943,39 @@ static double ticks(void)
 
 static char self_path[256];
 
-static void insn_worker(int vmas)
+/* What a plain exit is part of: MODE, as it is printed. */
+enum plain { FORK, EXEC, THREADED, NR_PLAIN };
+static const char * const plain_name[] = { "fork+exit", "exec+exit",
+					   "64 threads+exit" };
+
+static void *idle_thread(void *arg)
+{
+	for (;;)
+		pause();
+	return arg;
+}
+
+static void plain_child(enum plain plain)
 {
 	static char * const argv[] = { "nop", NULL };
+	pthread_t thread;
+	int i;
+
+	if (plain == EXEC)
+		execv(self_path, argv);
+	for (i = 1; plain == THREADED && i < 64; i++)
+		if (pthread_create(&thread, NULL, idle_thread, NULL))
+			_exit(1);
+	_exit(plain == EXEC);
+}
+
+static void insn_worker(int vmas)
+{
 	size_t page = getpagesize(), i;
 	char *mem = mmap(NULL, vmas * page, PROT_READ | PROT_WRITE,
 			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	int run, exec;
+	enum plain plain;
+	int run, status;
 	double start;
 	pid_t pid;
 
@@ -961,18 +988,14 @@ static void insn_worker(int vmas)
 			fail("mprotect: %s", strerror(errno));
 	}
 	for (run = -1; run < opt.runs; run++) {
-		for (exec = 0; exec < 2; exec++) {
+		for (plain = FORK; plain < NR_PLAIN; plain++) {
 			start = ticks();
 			pid = fork();
-			if (!pid) {
-				if (exec)
-					execv(self_path, argv);
-				_exit(0);
-			}
-			if (pid < 0 || waitpid(pid, NULL, 0) != pid)
-				fail("fork: %s", strerror(errno));
-			result(run, exec ? "exec+exit" : "fork+exit", "insn",
-			       ticks() - start);
+			if (!pid)
+				plain_child(plain);
+			if (pid < 0 || waitpid(pid, &status, 0) != pid || status)
+				fail("a child failed");
+			result(run, plain_name[plain], "insn", ticks() - start);
 		}
 	}
 	exit(0);
@@ -1030,6 +1053,65 @@ static void bench_scale(struct oom_cgroups *cg)
 	}
 }
 
+/* ---- process_mrelease() when the victim has exited, and a reader has its mm ---- */
+
+/* What came back, and how long the call took; that may be nothing. */
+static void timed_release(int run, const char *mode, int pidfd)
+{
+	long long anon = oom_figure_kb("/proc/meminfo", "AnonPages");
+	double start = now_us(), took;
+	int ret = oom_mrelease(pidfd, 0);
+
+	took = now_us() - start;
+	if (ret && ret != -ESRCH)
+		must(ret, "process_mrelease");
+	anon -= oom_figure_kb("/proc/meminfo", "AnonPages");
+	result(run, mode, "call", took);
+	result(run, mode, "back_mib", anon / (double)MiB);
+	result(run, mode, "esrch", ret == -ESRCH);
+}
+
+/* With @exited, after the exit; else the freezer keeps the victim from it. */
+static void one_late(struct oom_cgroups *cg, int run, bool exited)
+{
+	struct mem m = { opt.size, opt.vmas, 0, 0 };
+	pid_t pid = start_victim(cg, &m), reader = 0;
+	struct pollfd exit = { .events = POLLIN };
+
+	exit.fd = oom_pidfd_open(pid);
+	must(exit.fd, "pidfd_open");
+	if (exited) {
+		reader = oom_spawn_reader(cg, pid);
+		must(reader, "cannot start a reader that is stuck");
+		kill(pid, SIGKILL);
+		if (poll(&exit, 1, OOM_DEADLINE_MS) != 1)
+			fail("the victim did not exit");
+	} else {
+		must(oom_cgroup_attach(cg->frozen, pid), "attach");
+		must(oom_freeze(cg), "freeze");
+		kill(pid, SIGKILL);
+	}
+	timed_release(run, exited ? "exited" : "frozen", exit.fd);
+	if (!exited)
+		must(oom_thaw(cg), "thaw");
+	else
+		kill(reader, SIGKILL);
+	waitpid(pid, NULL, 0);
+	if (exited)
+		waitpid(reader, NULL, 0);
+	close(exit.fd);
+}
+
+static void bench_late(struct oom_cgroups *cg)
+{
+	int run, i;
+
+	oom_pin_cpu(1);
+	for (run = -1; run < opt.runs; run++)
+		for (i = 0; i < 2; i++)
+			one_late(cg, run, (run + i) & 1);
+}
+
 static void usage(void)
 {
 	puts("usage: oom_bench KIND [OPTION ...]\n"
@@ -1038,9 +1120,11 @@ static void usage(void)
 	     "  wait   how long exit_mmap() waits for the write lock behind a reaper\n"
 	     "  back   from an OOM kill until the memory is back; the stall at the\n"
 	     "         limit of a memory cgroup\n"
-	     "  insn   fork+exit and exec+exit, in ticks of the time stamp counter:\n"
-	     "         instructions under QEMU's -icount shift=0\n"
+	     "  insn   fork+exit, exec+exit, and fork, 64 threads, exit, in ticks of the\n"
+	     "         time stamp counter: instructions under QEMU's -icount shift=0\n"
 	     "  scale  process_mrelease() alone\n"
+	     "  late   process_mrelease() after the victim's exit, while a reader of its\n"
+	     "         memory is stuck, against one that is frozen\n"
 	     "options: -s MIB of the victim (256), -n VMAS (1), -p thp, -z (half of it\n"
 	     "  swapped out), -r RUNS (5)\n"
 	     "  reap: -o (the OOM reaper instead of the call), -S MIB,... (sizes of a\n"
@@ -1122,7 +1206,7 @@ int main(int argc, char **argv)
 		snprintf(case_name, sizeof(case_name), "%d", opt.vmas);
 		bench_insn();
 	} else if (!strcmp(kind, "reap") || !strcmp(kind, "wait") ||
-		   !strcmp(kind, "scale")) {
+		   !strcmp(kind, "scale") || !strcmp(kind, "late")) {
 		why = oom_cgroups_create(&cg, false);
 		if (why)
 			fail("%s", why);
@@ -1130,6 +1214,8 @@ int main(int argc, char **argv)
 			bench_reap(&cg);
 		else if (kind[0] == 'w')
 			bench_wait(&cg);
+		else if (kind[0] == 'l')
+			bench_late(&cg);
 		else
 			bench_scale(&cg);
 		must(oom_cgroups_destroy(&cg), "cannot remove the cgroups");

@@ -6,15 +6,16 @@ Usage: bench.py RAW --out DIR --base NAME --release VERSION --machine TEXT
                 [--matrix FILE] [--smoke]
        bench.py RAW --wide
 
-RAW has a line for each figure: round, job, level, flavour, CPUs, and what
-bench/oom_bench.c prints. A figure is the median over all rounds and runs, with
-the interval that holds the true median with a confidence of 95 % whatever the
-distribution is (order statistics). A ratio is taken within a run, so that its
-parts are seconds apart; where oom_bench makes several tries in a run, both are
-the least of these. "best" is the ratio of the least of all runs: what is left where
-the host gave both CPUs all the time. A figure whose interval is wider than its kind allows
-(LIMITS), or that has fewer than 6 runs, is not given: the interval is, after a
-question mark. Medians of counts and of instructions have no such limit.
+RAW has a line for each figure: round, job, level, flavour, CPUs, and what the programs
+in bench/ print. A figure is the median over all rounds and runs, with the interval that
+holds the true median with a confidence of 95 % whatever the distribution is (order
+statistics). A ratio is taken within a run, so that its parts are seconds apart; where
+oom_bench makes several tries in a run, both are the least of these. Of a real OOM's
+stalls the least and the longest are given. "best" is the ratio of the least of all
+runs: what is left where the host gave both CPUs all the time. A figure whose interval
+is wider than its kind allows (LIMITS), or that has fewer than 6 runs, is not given: the
+interval is, after a question mark. Medians of counts and of instructions have no such
+limit.
 With --smoke one run is enough, if what it gives is possible.
 
 Gives in DIR report.md, report.html (one file, plots by gnuplot inside) and
@@ -40,6 +41,10 @@ LIMITS = {"ratio": 0.3, "ms": 1.0, "us": 3.0}
 LEAST_RUNS = 6
 
 CASES = {"4k": "4 KiB pages", "thp": "huge pages", "4k,swap": "4 KiB pages, half swapped"}
+PARENTS = {"reaped": "parent waits", "zombie": "parent does not wait"}
+MORE = {"plain": "", "shmem": ", 120 MiB of shared memory", "sparse": ", 80 MiB of page tables",
+        "hugetlb": ", 64 MiB of hugetlb pages"}
+PLAIN = ("fork+exit", "exec+exit", "64 threads+exit")
 HELD = {"unfrozen": "not frozen", "frozen-threads": "frozen, five threads",
         "frozen-sharer": "frozen sharer of the mm"}
 
@@ -66,16 +71,19 @@ class Figure:
         self.median = statistics.median(values) if values else None
         self.low, self.high = interval(values) if values else (None, None)
         self.worst = max(values) if values else None
+        self.least = min(values) if values else None
         self.best = None
 
     @property
     def given(self):
         if not self.n:
             return False
-        if self.unit not in LIMITS:
+        if self.unit not in LIMITS and self.unit != "stall":
             return True
         if self.smoke:
             return 0 < self.median and (self.unit != "ratio" or 0.02 < self.median < 200)
+        if self.unit == "stall":
+            return self.n >= LEAST_RUNS
         # A fifth of a tick is nothing to argue about.
         small = self.unit != "ratio" and self.high - self.low < 0.8 * (1000 if self.unit == "us" else 1)
         return self.n >= LEAST_RUNS and (
@@ -84,7 +92,7 @@ class Figure:
     def number(self, value):
         if self.unit == "ratio":
             return f"{value:.2f}"
-        if self.unit in ("ms", "us"):
+        if self.unit in ("ms", "us", "stall", "MiB"):
             return f"{value:.1f}" if value < 10 else f"{value:.0f}"
         return f"{value:.0f}"
 
@@ -95,9 +103,29 @@ class Figure:
             return f"{self.number(self.median)} (worst {self.number(self.worst)})"
         if self.unit == "insn":
             return f"{self.median:.0f}"
+        if self.unit == "stall":
+            spread = f"[{self.number(self.least)}-{self.number(self.worst)}]"
+            return f"{self.number(self.median)} {spread}" if self.given else f"? {spread}"
         best = f" best {self.number(self.best)}" if self.best else ""
         spread = f"[{self.number(self.low)}-{self.number(self.high)}]{best}"
         return f"{self.number(self.median)} {spread}" if self.given else f"? {spread}"
+
+
+class Outcome(Figure):
+    """What a real OOM costs: the longest stall, bystanders killed, MiB left."""
+
+    def __init__(self, stalls, killed, left):
+        super().__init__("real", stalls, "stall")
+        self.parts = {"killed": Figure("real", killed, "count"), "left": Figure("real", left, "MiB")}
+
+    def __str__(self):
+        text = super().__str__()
+        for name, unit in (("killed", ""), ("left", " MiB")):
+            part = self.parts[name]
+            if part.n and part.worst > 0.5:
+                low, high = part.number(part.least), part.number(part.worst)
+                text += f", {low if low == high else f'{low}-{high}'}{unit} {name}"
+        return text
 
 
 class Data:
@@ -182,7 +210,7 @@ class Table:
                 if isinstance(c, Figure):
                     text = text.replace(" [", " <small>[") + "</small>" * (" [" in text)
                     text = text.replace(" (w", " <small>(w").replace(")", ")</small>") if c.unit == "count" else text
-                style = " class=no" if isinstance(c, Figure) and not c.given or c == "missed" else ""
+                style = " class=no" if isinstance(c, Figure) and not c.given or str(c).startswith("missed") else ""
                 cells.append(f"<td{style}>{text}</td>")
             out.append("<tr>" + "".join(cells) + "</tr>")
         return "\n".join(out) + "</table></div>\n"
@@ -200,6 +228,99 @@ def back_table(data):
     for held, text in HELD.items():
         table.add(f"{text}: stall", *(data.figure("back", lv, "back", f"memcg,{held}", held, "stall") for lv in levels))
     return table
+
+
+def real_case(case):
+    where, parent, more = case.split(",")
+    return f"{'memory cgroup' if where == 'memcg' else 'whole machine'}, {PARENTS[parent]}{MORE[more]}"
+
+
+def real_cases(data):
+    """In the order in which they were first seen."""
+    return list(dict.fromkeys(k[3] for k in data.values if k[0] == "real"))
+
+
+def outcome(data, level, case, mode):
+    key = ("real", level, "real", case, mode)
+    return Outcome([v / 1000 for v in data.get(*key, "stall").values()], data.get(*key, "bystanders").values(),
+                   [v / 1024 for v in data.get(*key, "left_kib").values()])
+
+
+def real_table(data):
+    levels = data.on("real")
+    if not levels:
+        return None
+    plain = [lv for lv in levels if "+" not in lv][-1]
+    table = Table("A real OOM", "A task allocates until it has all it wants; a process that shares the mm of the best victim "
+                  "(300 MiB) is frozen, and the victim's parent waits for it or is that process. The longest stall of "
+                  "the task in ms, median and range; of three bystanders of 40 MiB, how many were killed, if any; what is left "
+                  f"of the victim's memory when the task has all. Last: the same on {plain} with nobody frozen.",
+                  ["victim", *levels, "not frozen"])
+    for case in real_cases(data):
+        table.add(real_case(case), *(outcome(data, lv, case, "frozen") for lv in levels),
+                  outcome(data, plain, case, "unfrozen"))
+    return table
+
+
+def real_misses(data, level):
+    """{goal: ({cases that miss it}, {those that do so within the spread})}; None if too few runs tell."""
+    misses = collections.defaultdict(lambda: (set(), set()))
+    for case in real_cases(data):
+        own, ref = (outcome(data, level, case, mode) for mode in ("frozen", "unfrozen"))
+        if not own.given or not ref.given:
+            return None
+        for goal, f, limit in (("stall", own, max(50, 1.5 * ref.median)),
+                               ("killed", own.parts["killed"], ref.parts["killed"].median),
+                               ("left", own.parts["left"], ref.parts["left"].median + 2)):
+            if f.median > limit:
+                misses[goal][f.low <= limit].add(case)
+    return misses
+
+
+def real_goals(data, levels, table):
+    misses = [real_misses(data, lv) for lv in levels]
+    count = len(real_cases(data))
+    for goal, text in (("stall", "stall above 50 ms and 1.5 times that with nobody frozen"),
+                       ("killed", "more bystanders killed than with nobody frozen"),
+                       ("left", "more than 2 MiB left above that with nobody frozen")):
+        cells = ["missing" if m is None else f"{sum(len(s) for s in m[goal])} of {count}" for m in misses]
+        if misses[-1] is None:
+            verdict = "not known"
+        else:
+            sure, spread = (" ".join(sorted(s)) for s in misses[-1][goal])
+            verdict = f"missed: {sure}" if sure else f"in the spread: {spread}" if spread else "met"
+        table.add(f"cases of a real OOM with {text}", "0", *cells, verdict)
+
+
+def mlock_table(data):
+    levels = data.on("mlock")
+    table = Table("Exits of processes that locked the same file", "So many processes at once, each of which had locked the "
+                  "file, or a file of its own, against one alone; how often they wait for i_mmap_rwsem, and for how long in us "
+                  "(all of them, by LOCK_STAT); KiB that still count as Mlocked after process_mrelease() of a victim "
+                  "whose 64 MiB were locked, once the CPUs' batches are drained, and at once.",
+                  ["processes", "level", "CPU, same / alone", "CPU, own / alone", "wall, same / alone", "waits", "us waited",
+                   "Mlocked", "at once"])
+    on_locks = {lv.partition("+")[0]: lv for lv in data.on("mlock-locks")}
+    reaps = [c for c in data.cases("mlock", "mlock") if c.startswith("reap,")]
+    for case in data.cases("mlock", "mlock"):
+        if not case.startswith("exit,"):
+            continue
+        size, count = case.split(",")[1:]
+        for level in levels:
+            key = ("mlock", level, "mlock", case)
+            locks = ("mlock-locks", on_locks.get(level), "mlock", case, "same")
+            table.add(f"{count}, a file of {size} MiB", level,
+                      *(data.ratio(*key, mode, metric, "one") for mode, metric in
+                        (("same", "cpu"), ("own", "cpu"), ("same", "wall"))),
+                      *(data.figure(*locks, metric, unit="count", scale=1) if level in on_locks else "-"
+                        for metric in ("contentions", "wait")),
+                      *(mlocked(data, level, reaps, metric) for metric in ("drained", "left")))
+    return table if table.rows else None
+
+
+def mlocked(data, level, reaps, metric):
+    return Figure("mlock", [v for case in reaps for v in
+                            data.get("mlock", level, "mlock", case, "mrelease", metric).values()], "count")
 
 
 def reap_table(data, jobs, mode, title, text):
@@ -283,6 +404,21 @@ def wait_table(data):
     return table
 
 
+def late_table(data):
+    levels = data.on("late")
+    if not levels:
+        return None
+    table = Table("process_mrelease() after the exit", "A victim was killed and has exited, while a reader of its memory is "
+                  "stuck; against one that is frozen. MiB back when the call returns, and how long it takes in ms.",
+                  ["victim", *levels])
+    for case in data.cases("late", "late"):
+        for mode in ("frozen", "exited"):
+            for metric, text, unit, scale in (("back_mib", "MiB back", "MiB", 1), ("call", "ms", "ms", 1000)):
+                table.add(f"{case_text(case)}, {mode}: {text}",
+                          *(data.figure("late", lv, "late", case, mode, metric, unit=unit, scale=scale) for lv in levels))
+    return table
+
+
 def insn_count(data, level, vmas, mode):
     """The least of the runs: what interrupts it only adds."""
     values = data.get("insn", level, "insn", vmas, mode, "insn").values()
@@ -297,7 +433,7 @@ def insn_table(data):
                   "runs, and what it is more than on the base. fork and exec are in it.",
                   ["vmas", "of", levels[0], *levels[1:]])
     for vmas in sorted(data.cases("insn", "insn"), key=int):
-        for mode in ("fork+exit", "exec+exit"):
+        for mode in PLAIN:
             first = insn_count(data, levels[0], vmas, mode)
             cells = []
             for lv in levels[1:]:
@@ -365,6 +501,8 @@ def goals(data):
     for held, text in HELD.items():
         add(f"stall, {text}, ms", 50, *(data.figure("back", lv, "back", f"memcg,{held}", held, "stall")
                                         for lv in (base, tip)))
+    if tip in data.on("real"):
+        real_goals(data, (base, tip), table)
     for case in data.cases("reap", "reap"):
         for metric, limit in (("exit", 1.0), ("cpu", 1.02)):
             fs = [data.ratio("reap", lv, "reap", case, "mrelease", metric, "halves") for lv in (base, tip)]
@@ -375,8 +513,15 @@ def goals(data):
         fs = [data.figure("locks", lv, "reap", case, "mrelease", "contentions", unit="count", scale=1) for lv in on]
         if len(fs) == 2 and all(f.n for f in fs):
             add(f"contentions, {case_text(case)}", 1, *fs)
+    for case in data.cases("mlock", "mlock"):
+        key = ("mlock", case, "same", "cpu", "one")
+        if case.startswith("exit,"):
+            add(f"CPU of {case.split(',')[2]} exits that locked the same file / alone", 1.2,
+                *(data.ratio("mlock", lv, *key) for lv in (base, tip)))
+        else:
+            add("KiB Mlocked after process_mrelease()", 0, *(mlocked(data, lv, [case], "drained") for lv in (base, tip)))
     for vmas in sorted(data.cases("insn", "insn"), key=int):
-        for mode in ("fork+exit", "exec+exit"):
+        for mode in PLAIN:
             if tip not in data.on("insn"):
                 continue
             a, b = (insn_count(data, lv, vmas, mode) for lv in (base, tip))
@@ -510,7 +655,7 @@ def matrix_html(path):
 
 def tables(data):
     return [t for t in (
-        goals(data), back_table(data),
+        goals(data), real_table(data), back_table(data),
         reap_table(data, ("reap", "many", "rest"), "mrelease", "Kill + process_mrelease()",
                    "A victim is killed and reaped at once, while it exits, as parts of what its exit alone takes, and of "
                    "two unrelated victims of half the size that are killed at once: the machine's own limit. "
@@ -521,7 +666,7 @@ def tables(data):
         reap_table(data, ("reaper",), "oom", "OOM reaper + exit",
                    "As above, with the OOM reaper: the victim is kept off its CPU until the reaper has taken 4 MiB, and "
                    "the exit is timed from there. The CPU time is the running time of victim and reaper."),
-        lock_table(data), step_table(data), wait_table(data), insn_table(data), scale_table(data)) if t]
+        lock_table(data), mlock_table(data), step_table(data), wait_table(data), late_table(data), insn_table(data), scale_table(data)) if t]
 
 
 def main():
@@ -551,7 +696,8 @@ def main():
         return 1
 
     title = f"OOM reaper: benchmark of the stack on {args.base} ({args.release})"
-    about = (f"{args.machine}. The guest says: {', '.join(sorted(data.machines))}. Medians, with 95 % intervals "
+    guest = f" The guest says: {', '.join(sorted(data.machines))}." if data.machines else ""
+    about = (f"{args.machine}.{guest} Medians, with 95 % intervals "
              "in brackets; a question mark stands for a median that is not known well enough. Best: the ratio of the "
              "least of all runs, where the host gave the guest all of its CPUs.")
     text = f"## {title}\n\n{about}\n\n" + "\n".join(t.markdown() for t in found)
@@ -572,9 +718,11 @@ def main():
             for row in t.rows:
                 name = " / ".join(str(c) for c in row[:2] if not isinstance(c, Figure))
                 for head, f in zip(t.head, row):
-                    if isinstance(f, Figure) and f.n:
-                        rows.writerow([t.title, name, head, f.unit, f.n, *(
-                            f"{x:.4f}" for x in (f.median, f.low, f.high, f.worst)), int(f.given)])
+                    figures = {head: f, **{f"{head}, {k}": p for k, p in getattr(f, "parts", {}).items()}}
+                    for h, g in figures.items():
+                        if isinstance(g, Figure) and g.n:
+                            rows.writerow([t.title, name, h, g.unit, g.n, *(
+                                f"{x:.4f}" for x in (g.median, g.low, g.high, g.worst)), int(g.given)])
     print(text)
     if bad:
         print(f"bench.py: {len(bad)} figures are missing or not known well enough", file=sys.stderr)

@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * mlock_exit - exits of processes that locked a file, and what is left Mlocked
+ *
+ * Usage: mlock_exit [-s MIB of a file (8)] [-n PROCESSES (64)] [-r RUNS (5)].
+ * Needs root. Prints tab-separated lines:
+ *
+ *   R  mlock  exit,MIB,PROCESSES  RUN  MODE      METRIC  VALUE
+ *   R  mlock  reap,MIB            RUN  mrelease  METRIC  VALUE
+ *
+ * "exit": processes are killed, each of which had locked a tmpfs file. MODE:
+ * "one" (one after the other, each alone), "same" (all at once) or "own" (all at
+ * once, each with a file of its own). METRIC: cpu and wall, in us for each exit;
+ * on a kernel with CONFIG_LOCK_STAT, for all of them contentions and wait (us)
+ * of i_mmap_rwsem, and contentions of the LRU lock (lru).
+ * "reap": process_mrelease() has been over a frozen victim whose private memory
+ * was locked. METRIC: locked (KiB).
+ * Both: left, the KiB that are Mlocked still; drained, those that stay so when
+ * what the CPUs had put off is done.
+ *
+ * Modes take turns within a run. A first run is not printed. Exits with 1 when
+ * something went wrong; stderr says what.
+ */
+#define _GNU_SOURCE
+#include <err.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "oom_util.h"
+
+#define MAX_PROCS 256
+#define REAP_SIZE (64 * MiB)
+
+enum { ONE, SAME, OWN, NR_MODES };
+static const char * const modes[] = { "one", "same", "own" };
+
+static size_t size;
+static int procs = 64, runs = 5, cpus;
+static struct oom_cgroups cg;
+
+/* For what returns a negative errno. */
+static void must(long long ret, const char *what)
+{
+	if (ret < 0)
+		errx(1, "%s: %s", what, strerror(-ret));
+}
+
+static double clock_us(clockid_t clock)
+{
+	struct timespec ts = { 0 };
+
+	clock_gettime(clock, &ts);
+	return ts.tv_sec * 1e6 + ts.tv_nsec / 1e3;
+}
+
+static double cpu_us(pid_t pid)
+{
+	clockid_t clock;
+
+	return clock_getcpuclockid(pid, &clock) ? 0 : clock_us(clock);
+}
+
+/* Run -1 is the warm-up. */
+static void result(int run, const char *mode, const char *metric, double value)
+{
+	if (run < 0)
+		return;
+	if (strcmp(mode, "mrelease"))
+		printf("R\tmlock\texit,%zu,%d\t", size / MiB, procs);
+	else
+		printf("R\tmlock\treap,%lu\t", REAP_SIZE / MiB);
+	printf("%d\t%s\t%s\t%.3f\n", run, mode, metric, value);
+}
+
+/*
+ * KiB. munlock_folio() leaves a batch on each CPU, which dropping the page cache
+ * drains, and the counter has parts on each CPU, which stat_refresh folds.
+ */
+static long long mlocked(void)
+{
+	must(oom_write("/proc/sys/vm/drop_caches", "1"), "drop_caches");
+	must(oom_write("/proc/sys/vm/stat_refresh", "1"), "stat_refresh");
+	return oom_figure("/proc/meminfo", "Mlocked");
+}
+
+static void mlocked_left(int run, const char *mode, long long before)
+{
+	long long left = oom_figure("/proc/meminfo", "Mlocked") - before;
+	long long deadline = oom_now_ms() + OOM_DEADLINE_MS;
+
+	result(run, mode, "left", left);
+	do {
+		left = mlocked() - before;
+	} while (left > 0 && oom_now_ms() < deadline);
+	result(run, mode, "drained", left);
+}
+
+/* ---- exits ---- */
+
+struct figures {
+	double cpu, wall, wait;
+	long long contentions, lru;
+	bool counts;
+};
+
+/*
+ * Adds what the locks have seen so far, @sign times, on a kernel that counts.
+ * "CLASS: BOUNCES CONTENTIONS MIN MAX TOTAL ...", the times in us.
+ */
+static void add_locks(struct figures *f, int sign)
+{
+	FILE *file = fopen("/proc/lock_stat", "re");
+	char line[512], *colon;
+	long long nr;
+	double us;
+
+	f->counts = file;
+	while (file && fgets(line, sizeof(line), file)) {
+		colon = strrchr(line, ':');
+		if (!colon ||
+		    sscanf(colon + 1, "%*d %lld %*f %*f %lf", &nr, &us) != 2)
+			continue;
+		if (strstr(line, "lru_lock"))
+			f->lru += sign * nr;
+		if (!strstr(line, "i_mmap_rwsem"))
+			continue;
+		f->contentions += sign * nr;
+		f->wait += sign * us;
+	}
+	if (file)
+		fclose(file);
+}
+
+static int make_file(void)
+{
+	int fd = memfd_create("mlock_exit", MFD_CLOEXEC);
+	char *mem;
+
+	if (fd < 0 || ftruncate(fd, size))
+		err(1, "cannot make a file");
+	mem = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (mem == MAP_FAILED)
+		err(1, "cannot map a file");
+	memset(mem, 1, size);
+	munmap(mem, size);
+	return fd;
+}
+
+struct locker {
+	int fd, cpu;
+	pid_t group;
+};
+
+static int lock_file(void *arg)
+{
+	struct locker *l = arg;
+	int ret = oom_pin_cpu(l->cpu);
+	void *mem = mmap(NULL, size, PROT_READ, MAP_SHARED, l->fd, 0);
+
+	if (ret)
+		return ret;
+	if (mem == MAP_FAILED || mlock(mem, size) || setpgid(0, l->group))
+		return -errno;
+	return 0;
+}
+
+/* To be on a CPU means that whoever was there has had its time counted. */
+static void visit_cpus(void)
+{
+	int i;
+
+	for (i = 0; i < cpus; i++)
+		must(oom_pin_cpu(i), "sched_setaffinity");
+}
+
+/* Has @nr processes lock the files, and die together; adds up their figures. */
+static void together(const int *fds, int nr, int first, struct figures *f)
+{
+	struct locker l = { 0 };
+	pid_t pid[MAX_PROCS] = { 0 };
+	siginfo_t info;
+	int i;
+
+	for (i = 0; i < nr; i++) {
+		l.fd = fds[first + i];
+		l.cpu = (first + i) % cpus;
+		pid[i] = oom_spawn(&cg, lock_file, &l);
+		must(pid[i], "cannot start a process");
+		l.group = pid[0];
+	}
+	for (i = 0; i < nr; i++)
+		must(oom_wait_state(pid[i], "S"), "a process does not wait");
+	visit_cpus();
+	for (i = 0; i < nr; i++)
+		f->cpu -= cpu_us(pid[i]);
+	add_locks(f, -1);
+	f->wall -= clock_us(CLOCK_MONOTONIC);
+	kill(-pid[0], SIGKILL);
+	for (i = 0; i < nr; i++)
+		if (waitid(P_PID, pid[i], &info, WEXITED | WNOWAIT))
+			err(1, "waitid");
+	f->wall += clock_us(CLOCK_MONOTONIC);
+	add_locks(f, 1);
+	visit_cpus();
+	for (i = 0; i < nr; i++) {
+		f->cpu += cpu_us(pid[i]);
+		waitpid(pid[i], NULL, 0);
+	}
+}
+
+static void one_exit(int run, int mode)
+{
+	struct figures f = { 0 };
+	int fds[MAX_PROCS], i;
+	long long before;
+
+	for (i = 0; i < procs; i++)
+		fds[i] = !i || mode == OWN ? make_file() : fds[0];
+	before = mlocked();
+	for (i = 0; i < (mode == ONE ? procs : 1); i++)
+		together(fds, mode == ONE ? 1 : procs, i, &f);
+	result(run, modes[mode], "cpu", f.cpu / procs);
+	result(run, modes[mode], "wall", f.wall / procs);
+	if (f.counts) {
+		result(run, modes[mode], "contentions", f.contentions);
+		result(run, modes[mode], "wait", f.wait);
+		result(run, modes[mode], "lru", f.lru);
+	}
+	mlocked_left(run, modes[mode], before);
+	for (i = 0; i < (mode == OWN ? procs : 1); i++)
+		close(fds[i]);
+}
+
+/* ---- reaped ---- */
+
+static int lock_memory(void *arg)
+{
+	void *mem = oom_map_populated(REAP_SIZE);
+
+	(void)arg;
+	return !mem || mlock(mem, REAP_SIZE) ? -errno : 0;
+}
+
+static void one_reap(int run)
+{
+	long long before = mlocked(), locked;
+	pid_t victim = oom_spawn(&cg, lock_memory, NULL);
+	int pidfd;
+
+	must(victim, "cannot start the victim");
+	locked = mlocked() - before;
+	if (locked < (long long)(REAP_SIZE >> 10))
+		errx(1, "only %lld KiB were locked", locked);
+	result(run, "mrelease", "locked", locked);
+	pidfd = oom_pidfd_open(victim);
+	must(pidfd, "pidfd_open");
+	/* The freezer keeps it from exiting. */
+	must(oom_cgroup_attach(cg.frozen, victim), "attach");
+	must(oom_freeze(&cg), "freeze");
+	kill(victim, SIGKILL);
+	must(oom_mrelease(pidfd, 0), "process_mrelease");
+	mlocked_left(run, "mrelease", before);
+	must(oom_thaw(&cg), "thaw");
+	close(pidfd);
+	waitpid(victim, NULL, 0);
+}
+
+int main(int argc, char **argv)
+{
+	const char *why;
+	int c, run, i, mib = 8;
+
+	while ((c = getopt(argc, argv, "hs:n:r:")) != -1) {
+		if (c == 'h' || c == '?')
+			errx(1, "takes -s MIB (8), -n PROCESSES (64), -r RUNS (5)");
+		*(c == 's' ? &mib : c == 'n' ? &procs : &runs) = atoi(optarg);
+	}
+	if (mib < 1 || procs < 1 || procs > MAX_PROCS || runs < 1)
+		errx(1, "a number is out of range");
+	size = mib * MiB;
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	why = oom_cgroups_create(&cg, false);
+	if (why)
+		errx(1, "%s", why);
+	for (run = -1; run < runs; run++) {
+		for (i = 0; i < NR_MODES; i++)
+			one_exit(run, (i + run + 1) % NR_MODES);
+		one_reap(run);
+	}
+	must(oom_cgroups_destroy(&cg), "cannot remove the cgroups");
+	return 0;
+}
