@@ -20,8 +20,17 @@ BEFORE = """\
 # # ok 1 oom.global.running
 # # #  RUN           oom.global.frozen_threads ...
 # # # oom_reaper.c:1:frozen_threads:memory back after 2078 ms
-# # # oom_reaper.c:1:frozen_threads:held until thawed: 264 kB of page tables, 12 kB of files
 # # not ok 2 oom.global.frozen_threads
+# # #  RUN           oom.global.frozen_sharer ...
+# # # oom_reaper.c:1:frozen_sharer:memory back after 2092 ms
+# # # oom_reaper.c:1:frozen_sharer:not gone, with 264 kB of page tables, 12 kB of files and shmem
+# # not ok 2 oom.global.frozen_sharer
+# # #  RUN           oom_once.page_tables ...
+# # # oom_reaper.c:1:page_tables:32836 of 32768 kB of page tables left
+# # not ok 2 oom_once.page_tables
+# # #  RUN           mrelease.exited_pinned ...
+# # # process_mrelease.c:1:exited_pinned:0 of 32768 kB are back
+# # not ok 2 mrelease.exited_pinned
 # # #  RUN           walk.highest_vma_first ...
 # # # mrelease_walk.c:1:highest_vma_first:the bottom was empty before the top
 # # not ok 3 walk.highest_vma_first
@@ -36,12 +45,16 @@ BEFORE = """\
 AFTER = """\
 # # #  RUN           oom.global.frozen_threads ...
 # # # oom_reaper.c:1:frozen_threads:memory back after 47 ms
-# # # oom_reaper.c:1:frozen_threads:exited after another 3 ms
 # # ok 2 oom.global.frozen_threads
+# # #  RUN           oom.global.frozen_sharer ...
+# # # oom_reaper.c:1:frozen_sharer:memory back after 15 ms
+# # # oom_reaper.c:1:frozen_sharer:exited after another 3 ms
+# # ok 2 oom.global.frozen_sharer
 # # #  RUN           walk.highest_vma_first ...
 # # ok 3 walk.highest_vma_first
 # # #  RUN           walk.gives_way_to_exit ...
 # # # mrelease_walk.c:1:gives_way_to_exit:the reaper went on for 326 us, and a walk takes 9000 us
+# # # mrelease_walk.c:1:gives_way_to_exit:the reaper went on for 926 us, and a walk takes 9000 us
 # # ok 4 walk.gives_way_to_exit
 # # #  RUN           mrelease_race.thp.exit ...
 # # # process_mrelease.c:1:exit:20 rounds in 1137 ms, 5 with an OOM kill
@@ -51,8 +64,11 @@ AFTER = """\
 ROWS = {
     "memory back: not frozen": ("58", "-"),
     "memory back: frozen, five threads": ("2078", "47"),
-    "five frozen threads exit, before they are thawed": ("no", "3"),
-    "or hold until then, in kB of page tables + files": ("264 + 12", "-"),
+    "memory back: frozen sharer of the mm": ("2092", "15"),
+    "frozen sharer exits, without a thaw": ("no", "3"),
+    "or holds, in kB of page tables + files and shmem": ("264 + 12", "-"),
+    "page tables left by the OOM reaper, kB of kB": ("32836 of 32768", "-"),
+    "kB back by process_mrelease() after the exit": ("0 of 32768", "-"),
     "first to go of many vmas": ("lowest", "highest"),
     "first to go inside of a vma": ("-", "-"),
     "reaper goes on while exit_mmap() waits": ("-", "0.3"),
