@@ -5,8 +5,9 @@
 # its own. Gives: paths of the chosen BASE, messages, the lock, temporary
 # files that never stay, children that die with the script.
 #
-# Environment: LAB_DIR (everything generated), BASE (see configs/*.base),
-# KERNEL (a git tree of one's own), JOBS, CCACHE_DIR.
+# Environment: LAB_DIR (everything generated), XDG_CACHE_HOME (what all clones
+# share), BASE (see configs/*.base), KERNEL (a git tree of one's own), JOBS,
+# CCACHE_DIR.
 
 # shellcheck disable=SC2034 # many of these are for those who source this
 
@@ -70,7 +71,9 @@ lab_base() {
 	SELFTESTS=$LAB_DIR/selftests/$KEY/current
 	LOGS=$LAB_DIR/logs/$KEY
 	RESULTS=$LAB_DIR/results/$KEY
-	DL=$LAB_DIR/dl
+	# What all clones of a user can share: downloads, and the compiler's cache.
+	CACHE=${XDG_CACHE_HOME:-${HOME:-$LAB_DIR}/.cache}/oom-reaper-lab
+	DL=$CACHE/dl
 
 	# Per-worktree refs: in a tree of the user's own the lab must not
 	# leave a branch or a tag.
@@ -81,8 +84,10 @@ lab_base() {
 		die "cannot make $LAB_DIR: set LAB_DIR to a folder you can write to"
 	LAB_DIR=$(cd "$LAB_DIR" && pwd)
 	export LAB_DIR
-	mkdir -p "$DL" "$IMAGES" "$LOGS" "$RESULTS" "$LAB_DIR/tmp"
-	export CCACHE_DIR=${CCACHE_DIR:-$LAB_DIR/ccache}
+	mkdir -p "$IMAGES" "$LOGS" "$RESULTS" "$LAB_DIR/tmp"
+	mkdir -p "$DL" 2>/dev/null ||
+		die "cannot make $DL: set XDG_CACHE_HOME to a folder you can write to"
+	export CCACHE_DIR=${CCACHE_DIR:-$CACHE/ccache}
 }
 
 # One run at a time in a LAB_DIR: the second waits. Scripts started by the
