@@ -9,6 +9,7 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <limits.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -39,6 +40,9 @@
 #define MAX_ROUNDS 10
 
 #define MAX_AREAS 8
+
+/* Page tables of a sparse mapping: 16 GiB with pages of 4 KiB. */
+#define NR_TABLES 8192
 
 /* Memory of the process that is reaped, which the test does not share. */
 struct areas {
@@ -205,9 +209,28 @@ TEST_F_TIMEOUT(walk, highest_vma_first, OOM_TEST_TIMEOUT_S)
 	test_order(_metadata, self, map_many);
 }
 
+/* A private mapping of a file; every other page of it is written to. */
+static int map_file(struct areas *areas)
+{
+	size_t page = getpagesize(), size = 5001 * page, i;
+	int fd = memfd_create("mrelease_walk", MFD_CLOEXEC);
+	char *mem;
+
+	if (fd < 0 || ftruncate(fd, size))
+		return -errno;
+	mem = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
+	if (mem == MAP_FAILED || madvise(mem, size, MADV_POPULATE_READ))
+		return -errno;
+	for (i = 0; i < size; i += 2 * page)
+		mem[i] = 1;
+	areas->area[areas->nr].start = mem;
+	areas->area[areas->nr++].size = size;
+	return 0;
+}
+
 /*
  * Sizes around those that a walk may take in one go, the lowest mapping that
- * can be, and one that starts and ends off any boundary.
+ * can be, one that starts and ends off any boundary, and a file.
  */
 static int map_odd(void *arg)
 {
@@ -243,7 +266,7 @@ static int map_odd(void *arg)
 		areas->area[i].start = mem;
 		areas->area[i].size = size;
 	}
-	return 0;
+	return map_file(areas);
 }
 
 TEST_F_TIMEOUT(walk, leaves_nothing, OOM_TEST_TIMEOUT_S)
@@ -276,6 +299,31 @@ TEST_F_TIMEOUT(walk, leaves_nothing, OOM_TEST_TIMEOUT_S)
 			       self->areas->area[i].start);
 		}
 	}
+	EXPECT_EQ(end_killed(self), 0);
+}
+
+static int map_sparse(void *arg)
+{
+	return oom_map_sparse(NR_TABLES) ? 0 : -ENOMEM;
+}
+
+/* Nor does it leave the page tables that it has emptied. */
+TEST_F_TIMEOUT(walk, frees_page_tables, OOM_TEST_TIMEOUT_S)
+{
+	long long size = NR_TABLES * (long long)getpagesize(), left;
+	char path[64];
+
+	if (!oom_have_pt_reclaim())
+		SKIP(return, "MADV_DONTNEED frees no page tables (CONFIG_PT_RECLAIM)");
+	ASSERT_EQ(start_killed(self, map_sparse), 0);
+	snprintf(path, sizeof(path), "/proc/%d/status", self->pid);
+	ASSERT_GE(oom_figure_kb(path, "VmPTE"), size);
+
+	EXPECT_EQ(oom_mrelease(self->pidfd, 0), 0);
+	left = oom_figure_kb(path, "VmPTE");
+	TH_LOG("%lld of %lld kB of page tables left", left >> 10, size >> 10);
+	EXPECT_GE(left, 0);
+	EXPECT_LE(left, size / 20);
 	EXPECT_EQ(end_killed(self), 0);
 }
 
@@ -351,21 +399,36 @@ static long long thread_cpu_ns(clockid_t clock)
 	return ts.tv_sec * 1000000000LL + ts.tv_nsec;
 }
 
-/* What a whole walk costs where there is nothing to zap, in CPU time. */
+static int compare_ns(const void *a, const void *b)
+{
+	long long diff = *(long long *)a - *(long long *)b;
+
+	return (diff > 0) - (diff < 0);
+}
+
+/*
+ * What a whole walk costs where there is nothing to zap, in CPU time: the
+ * median, for an emulator's clocks are no good.
+ */
 static long long empty_walk_ns(FIXTURE_DATA(walk) * self)
 {
-	long long start, ns;
-	int ret;
+	long long ns[5], start;
+	int i, ret;
 
 	ret = start_killed(self, map_small);
 	if (ret)
 		return ret;
 	ret = oom_mrelease(self->pidfd, 0);
-	start = thread_cpu_ns(CLOCK_THREAD_CPUTIME_ID);
-	if (!ret)
+	for (i = 0; i < 5 && !ret; i++) {
+		start = thread_cpu_ns(CLOCK_THREAD_CPUTIME_ID);
 		ret = oom_mrelease(self->pidfd, 0);
-	ns = thread_cpu_ns(CLOCK_THREAD_CPUTIME_ID) - start;
-	return end_killed(self) ?: ret ?: ns;
+		ns[i] = thread_cpu_ns(CLOCK_THREAD_CPUTIME_ID) - start;
+	}
+	ret = end_killed(self) ?: ret;
+	if (ret)
+		return ret;
+	qsort(ns, 5, sizeof(ns[0]), compare_ns);
+	return ns[2];
 }
 
 struct slow {
@@ -388,57 +451,44 @@ static void *slow_mrelease(void *arg)
 }
 
 /*
- * A reaper that is held up in the middle of its walk while exit_mmap() goes
- * through: exit_mmap() then waits for the reaper to leave, which has nothing
- * left to do and a long way to go.
+ * Holds up a reaper in the first half of its walk while exit_mmap() goes
+ * through. Returns the CPU time that the reaper needs when it can go on, or 0
+ * if it was not to be caught there.
  */
-TEST_F_TIMEOUT(walk, gives_way_to_exit, OOM_TEST_TIMEOUT_S)
+static long long held_up_ns(struct __test_metadata *_metadata,
+			    FIXTURE_DATA(walk) * self)
 {
-	long long empty, before, start, deadline;
+	long long deadline = oom_now_ms() + OOM_DEADLINE_MS, before, start;
+	struct slow slow = { .done = false };
 	struct oom_hog hog;
-	bool inside = false;
 	pthread_t reaper;
-	struct slow slow;
 	clockid_t clock;
 	char *mem;
-	int round;
 
-	if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
-		SKIP(return, "needs two CPUs");
-	ASSERT_EQ(oom_pin_cpu(0), 0);
-	empty = empty_walk_ns(self);
-	ASSERT_GT(empty, 0);
+	ASSERT_EQ(start_killed(self, map_small), 0);
+	slow.pidfd = self->pidfd;
+	if (oom_hog_create(&hog, 1)) {
+		end_killed(self);
+		SKIP(return 0, "cannot run at a real-time priority");
+	}
+	ASSERT_EQ(pthread_create(&reaper, NULL, slow_mrelease, &slow), 0);
+	ASSERT_EQ(pthread_getcpuclockid(reaper, &clock), 0);
 
-	for (round = 0; round < MAX_ROUNDS; round++) {
-		memset(&slow, 0, sizeof(slow));
-		ASSERT_EQ(start_killed(self, map_small), 0);
-		slow.pidfd = self->pidfd;
-		if (oom_hog_create(&hog, 1)) {
-			end_killed(self);
-			SKIP(return, "cannot run at a real-time priority");
-		}
-		ASSERT_EQ(pthread_create(&reaper, NULL, slow_mrelease, &slow),
-			  0);
-		ASSERT_EQ(pthread_getcpuclockid(reaper, &clock), 0);
-
-		/* Once the top is gone, the reaper is inside. */
-		mem = self->areas->area[0].start;
-		deadline = oom_now_ms() + OOM_DEADLINE_MS;
-		while (oom_pagemap_present(self->pagemap, mem +
-					   self->areas->area[0].size - 1) &&
-		       oom_now_ms() < deadline)
-			;
-		ASSERT_EQ(oom_hog_run(&hog), 0);
-		/* It has its CPU no more, and has not reached the bottom. */
-		inside = oom_pagemap_present(self->pagemap, mem) == 1;
-		if (inside)
-			break;
+	/* Once the top is gone, the reaper is inside. */
+	mem = self->areas->area[0].start;
+	while (oom_pagemap_present(self->pagemap, mem +
+				   self->areas->area[0].size - 1) &&
+	       oom_now_ms() < deadline)
+		;
+	ASSERT_EQ(oom_hog_run(&hog), 0);
+	/* It has its CPU no more, and has not been to the middle. */
+	if (oom_pagemap_present(self->pagemap, mem +
+				self->areas->area[0].size / 2) != 1) {
 		oom_hog_end(&hog);
 		pthread_join(reaper, NULL);
-		ASSERT_EQ(end_killed(self), 0);
+		EXPECT_EQ(end_killed(self), 0);
+		return 0;
 	}
-	ASSERT_TRUE(inside)
-		TH_LOG("the reaper was too fast in %d rounds", MAX_ROUNDS);
 
 	/* The process exits, up to where it needs the lock for itself. */
 	ASSERT_EQ(oom_thaw(&self->cg), 0);
@@ -456,17 +506,45 @@ TEST_F_TIMEOUT(walk, gives_way_to_exit, OOM_TEST_TIMEOUT_S)
 	TH_LOG("exit_mmap() waited for another %lld ms", oom_now_ms() - start);
 	pthread_join(reaper, NULL);
 	EXPECT_EQ(slow.ret, 0);
-
-	/*
-	 * A walk of all is what it takes to go on to the end. A quarter of that
-	 * is far more than a step takes, and far less than what was left.
-	 */
-	TH_LOG("the reaper went on for %lld us, and a walk takes %lld us",
-	       (slow.cpu_ns - before) / 1000, empty / 1000);
-	EXPECT_LT(slow.cpu_ns - before, empty / 4);
 	close(self->pidfd);
 	close(self->pagemap);
 	waitpid(self->pid, NULL, 0);
+	return slow.cpu_ns - before;
+}
+
+/*
+ * exit_mmap() waits for the reaper to leave, which has nothing left to do and
+ * a long way to go.
+ */
+TEST_F_TIMEOUT(walk, gives_way_to_exit, OOM_TEST_TIMEOUT_S)
+{
+	long long empty, ns, least = LLONG_MAX;
+	int round, caught = 0;
+
+	if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
+		SKIP(return, "needs two CPUs");
+	ASSERT_EQ(oom_pin_cpu(0), 0);
+	empty = empty_walk_ns(self);
+	ASSERT_GT(empty, 0);
+
+	/*
+	 * To go on to the end takes half an empty walk at least, for each
+	 * reaper. A quarter is far more than a step takes, but on a busy
+	 * machine not in each round.
+	 */
+	for (round = 0; round < MAX_ROUNDS && caught < 3 && least >= empty / 4;
+	     round++) {
+		ns = held_up_ns(_metadata, self);
+		if (!ns)
+			continue;
+		TH_LOG("the reaper went on for %lld us, and a walk takes %lld us",
+		       ns / 1000, empty / 1000);
+		caught++;
+		least = ns < least ? ns : least;
+	}
+	EXPECT_GT(caught, 0)
+		TH_LOG("the reaper was too fast in %d rounds", MAX_ROUNDS);
+	EXPECT_LT(least, empty / 4);
 }
 
 TEST_HARNESS_MAIN

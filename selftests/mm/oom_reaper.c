@@ -12,7 +12,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
-#include <linux/userfaultfd.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -20,9 +19,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -36,12 +35,15 @@
 #endif
 
 #define VICTIM_SIZE (64 * MiB)
+#define SHARED_SIZE (16 * MiB)
 #define SECOND_SIZE (32 * MiB)
 /* Room for a victim, and what the task that hits the limit wants beyond. */
 #define LIMIT_SIZE (VICTIM_SIZE + 24 * MiB)
 #define TOUCH_SIZE (48 * MiB)
 /* Memory is back when this is left: page tables, stacks, per-CPU batches. */
 #define LEFT_SIZE (8 * MiB)
+/* Page tables of a victim, far more than everybody else has. */
+#define NR_TABLES 8192
 
 /*
  * What takes longer has waited for the reaper's delay, what doesn't has not.
@@ -77,14 +79,7 @@ struct shared {
 	char *kind[NR_KINDS];
 };
 
-/*
- * A page that its process gets only from a userfaultfd: who touches it is
- * stuck for as long as nobody handles that, and has the mm pinned.
- */
-struct fault {
-	int uffd;
-	char *page;
-};
+enum owner { NOBODY, VICTIM, SHARER };
 
 /*
  * Two processes, parent and child, that share an mm. The freezer holds one of
@@ -93,15 +88,16 @@ struct fault {
 struct pair {
 	struct oom_cgroups *cg;
 	struct shared *sh;
+	size_t shared_size;	/* of memory that the reaper leaves alone */
 	int threads;		/* that the parent has */
 	bool vfork;		/* freeze the child, else the parent */
 	bool freeze_one;	/* freeze one thread of the parent only */
+	bool freeze_both;	/* freeze the victim, too */
 	bool not_yet;		/* the parent is stuck before it can freeze */
-	bool kinds;		/* all kinds of mappings instead of one */
-	bool huge, hugetlb;	/* with these kinds */
-	bool robust;		/* the victim holds a robust futex ... */
-	bool starve;		/* ... and is on a CPU that the test keeps busy */
-	struct fault fault;
+	bool stays;		/* the frozen child stays in the memory cgroup */
+	enum owner owner;	/* of the robust futex */
+	bool starve;		/* the victim is on a CPU that the test keeps busy */
+	struct oom_fault fault;
 };
 
 /* What a test has, shared by its process and the one that cleans up. */
@@ -110,6 +106,7 @@ struct env {
 	struct shared *sh;
 	char hugepages[32];	/* vm.nr_hugepages to restore */
 	int klog;
+	int events;		/* the log, too, for what is waited for there */
 };
 
 /* Returns why the test has to be skipped, or NULL. */
@@ -130,8 +127,11 @@ static const char *setup(struct env *env, bool global)
 	/* Neither the harness nor what it starts may be the victim. */
 	if (oom_set_score_adj(-1000))
 		return "cannot set oom_score_adj";
+	/* For wait_exited() on a child's child. */
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	env->klog = oom_klog_open();
-	return env->klog < 0 ? "no /dev/kmsg (CONFIG_PRINTK)" : NULL;
+	env->events = oom_klog_open();
+	return env->events < 0 ? "no /dev/kmsg (CONFIG_PRINTK)" : NULL;
 }
 
 static int teardown(struct env *env)
@@ -197,6 +197,25 @@ FIXTURE_TEARDOWN_PARENT(oom_once)
 	EXPECT_EQ(teardown(&self->env), 0);
 }
 
+/* For an OOM of a memory cgroup only: it kills until the memory is there. */
+FIXTURE(oom_memcg)
+{
+	struct env env;
+};
+
+FIXTURE_SETUP(oom_memcg)
+{
+	const char *why = setup(&self->env, false);
+
+	if (why)
+		SKIP(return, "%s", why);
+}
+
+FIXTURE_TEARDOWN_PARENT(oom_memcg)
+{
+	EXPECT_EQ(teardown(&self->env), 0);
+}
+
 static int wait_step(struct shared *sh, int step)
 {
 	long long deadline = oom_now_ms() + OOM_DEADLINE_MS;
@@ -246,13 +265,21 @@ static int plain_victim(void *arg)
 	return wait_step(plain->sh, plain->threads - 1);
 }
 
-static int map_kinds(struct pair *pair)
+struct kinds {
+	struct shared *sh;
+	bool huge, hugetlb;	/* whether these can be had */
+};
+
+/* A victim with all kinds of mappings. */
+static int kinds_victim(void *arg)
 {
-	struct shared *sh = pair->sh;
+	struct kinds *kinds = arg;
 	int memfd = memfd_create("oom_reaper", MFD_CLOEXEC);
 	size_t i, page = getpagesize();
 	enum kind kind;
 
+	if (oom_set_score_adj(1000))
+		return -EPERM;
 	if (memfd < 0 || ftruncate(memfd, KIND_SIZE))
 		return -errno;
 	for (kind = 0; kind < NR_KINDS; kind++) {
@@ -260,8 +287,8 @@ static int map_kinds(struct pair *pair)
 		size_t size = KIND_SIZE;
 		char *mem;
 
-		if ((kind == HUGE && !pair->huge) ||
-		    (kind == HUGETLB && !pair->hugetlb))
+		if ((kind == HUGE && !kinds->huge) ||
+		    (kind == HUGETLB && !kinds->hugetlb))
 			continue;
 		if (kind == SHARED)
 			flags = MAP_SHARED | MAP_ANONYMOUS;
@@ -288,9 +315,17 @@ static int map_kinds(struct pair *pair)
 			return -errno;
 		for (i = 0; i < KIND_SIZE; i += page)
 			mem[i] = 1;
-		sh->kind[kind] = mem;
+		kinds->sh->kind[kind] = mem;
 	}
 	return 0;
+}
+
+/* A victim with a page table for each of its pages. */
+static int sparse_victim(void *arg)
+{
+	if (oom_set_score_adj(1000))
+		return -EPERM;
+	return oom_map_sparse(NR_TABLES) ? 0 : -ENOMEM;
 }
 
 /*
@@ -309,41 +344,6 @@ static int take_robust_futex(struct pair *pair)
 	if (syscall(SYS_set_robust_list, &head, sizeof(head)))
 		return -errno;
 	return 0;
-}
-
-static int make_fault(struct fault *fault)
-{
-	struct uffdio_api api = { .api = UFFD_API };
-	struct uffdio_register reg = { .mode = UFFDIO_REGISTER_MODE_MISSING };
-
-	fault->uffd = syscall(SYS_userfaultfd, O_CLOEXEC);
-	if (fault->uffd < 0 || ioctl(fault->uffd, UFFDIO_API, &api))
-		return -errno;
-	fault->page = mmap(NULL, getpagesize(), PROT_READ | PROT_WRITE,
-			   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (fault->page == MAP_FAILED)
-		return -errno;
-	reg.range.start = (uintptr_t)fault->page;
-	reg.range.len = getpagesize();
-	return ioctl(fault->uffd, UFFDIO_REGISTER, &reg) ? -errno : 0;
-}
-
-/* Returns once somebody is stuck. */
-static int wait_fault(struct fault *fault)
-{
-	struct uffd_msg msg;
-
-	return read(fault->uffd, &msg, sizeof(msg)) == sizeof(msg) ? 0 : -EIO;
-}
-
-static bool have_userfaultfd(void)
-{
-	int fd = syscall(SYS_userfaultfd, O_CLOEXEC);
-
-	if (fd < 0)
-		return false;
-	close(fd);
-	return true;
 }
 
 /*
@@ -372,12 +372,14 @@ static int pair_child(void *arg)
 		sh->frozen = getpid();
 		ret = oom_cgroup_attach(pair->cg->frozen, 0);
 		if (!ret)
-			ret = leave_mem_cgroup(pair);
+			ret = pair->stays ? oom_set_score_adj(0) :
+					    leave_mem_cgroup(pair);
 	} else {
 		sh->victim = getpid();
-		ret = oom_cgroup_attach(pair->cg->run, 0);
+		ret = oom_cgroup_attach(pair->freeze_both ? pair->cg->frozen :
+				       pair->cg->run, 0);
 	}
-	if (!ret && pair->robust)
+	if (!ret && pair->owner == VICTIM)
 		ret = take_robust_futex(pair);
 	if (!ret && pair->starve)
 		ret = oom_pin_cpu(1);
@@ -402,14 +404,14 @@ static void *stuck_thread(void *arg)
 {
 	struct pair *pair = arg;
 
-	pair->sh->err = wait_fault(&pair->fault);
+	pair->sh->err = oom_fault_wait(&pair->fault);
 	return pause_thread(pair->sh);
 }
 
 static int get_stuck(struct pair *pair)
 {
 	int fd = open("/dev/zero", O_RDONLY | O_CLOEXEC);
-	int ret = make_fault(&pair->fault);
+	int ret = oom_fault_create(&pair->fault);
 	pthread_t thread;
 
 	if (fd < 0 || ret)
@@ -442,10 +444,14 @@ static int pair_parent(struct pair *pair)
 	if (ret)
 		return ret;
 
-	if (pair->kinds)
-		ret = map_kinds(pair);
-	else if (!oom_map_populated(VICTIM_SIZE))
-		ret = -ENOMEM;
+	if (!oom_map_populated(VICTIM_SIZE))
+		return -ENOMEM;
+	if (pair->shared_size &&
+	    mmap(NULL, pair->shared_size, PROT_READ | PROT_WRITE, MAP_SHARED |
+		 MAP_ANONYMOUS | MAP_POPULATE, -1, 0) == MAP_FAILED)
+		return -errno;
+	if (pair->owner == SHARER)
+		ret = take_robust_futex(pair);
 	if (ret)
 		return ret;
 
@@ -543,9 +549,9 @@ static int toucher(void *arg)
 /*
  * Makes the OOM killer take the victim. Returns how long that kept the system
  * from going on, in ms: for a memory cgroup, how long the task that hit the
- * limit stood still; else until the memory is back.
+ * limit stood still; else until no more than @left is charged.
  */
-static long long kill_and_time(struct env *env, bool memcg)
+static long long kill_and_time(struct env *env, bool memcg, size_t left)
 {
 	struct plain plain = { .sh = env->sh, .size = TOUCH_SIZE };
 	long long start, ret;
@@ -562,7 +568,7 @@ static long long kill_and_time(struct env *env, bool memcg)
 	ret = oom_write("/proc/sysrq-trigger", "f");
 	if (ret)
 		return ret;
-	ret = oom_wait_mem_usage(&env->cg, LEFT_SIZE);
+	ret = oom_wait_mem_usage(&env->cg, left);
 	return ret < 0 ? ret : oom_now_ms() - start;
 }
 
@@ -621,20 +627,21 @@ static long long wait_exited(pid_t pid, long long limit_ms)
 }
 
 /*
- * Says what became of a victim that the freezer held: that it is gone, or what
- * it goes on to hold until it is thawed. Older kernels thaw one of its threads,
- * newer ones all, which is not for this test to judge.
+ * That the process exits, and that its memory cgroup is down to @left then,
+ * with nobody who thaws it. Else says what it holds.
  */
-static void log_rest(struct __test_metadata *_metadata, pid_t pid)
+static void check_exits(struct __test_metadata *_metadata, struct env *env,
+			pid_t pid, size_t left)
 {
 	long long ms = wait_exited(pid, DELAYED_MS);
 
-	if (ms >= 0)
-		TH_LOG("exited after another %lld ms", ms);
-	else
-		TH_LOG("held until thawed: %lld kB of page tables, %lld kB of files",
+	ASSERT_GE(ms, 0)
+		TH_LOG("not gone, with %lld kB of page tables, %lld kB of files and shmem",
 		       held_kb(pid, "VmPTE"),
 		       held_kb(pid, "RssFile") + held_kb(pid, "RssShmem"));
+	TH_LOG("exited after another %lld ms", ms);
+	EXPECT_GE(oom_wait_mem_usage(&env->cg, left), 0)
+		TH_LOG("%lld kB are charged", oom_mem_usage(&env->cg) >> 10);
 }
 
 static void test_plain(struct __test_metadata *_metadata,
@@ -655,14 +662,12 @@ static void test_plain(struct __test_metadata *_metadata,
 		ASSERT_EQ(oom_freeze(&env->cg), 0);
 	}
 
-	ms = kill_and_time(env, memcg);
+	ms = kill_and_time(env, memcg, LEFT_SIZE);
 	TH_LOG("%s after %lld ms", memcg ? "went on" : "memory back",
 	       ms);
 	ASSERT_GE(ms, 0);
 	EXPECT_LT(ms, DELAYED_MS);
 
-	if (freeze && !memcg)
-		log_rest(_metadata, pid);
 	if (freeze)
 		EXPECT_EQ(oom_thaw(&env->cg), 0);
 	EXPECT_GE(wait_exited(pid, OOM_DEADLINE_MS), 0);
@@ -684,36 +689,61 @@ TEST_F_TIMEOUT(oom, frozen_threads, OOM_TEST_TIMEOUT_S)
 	test_plain(_metadata, &self->env, variant->memcg, 5, true);
 }
 
+/* The freezer lets all of them go, and exit. */
+TEST_F_TIMEOUT(oom_once, frozen_threads_exit, OOM_TEST_TIMEOUT_S)
+{
+	struct plain plain = {
+		.sh = self->env.sh, .size = VICTIM_SIZE, .adj = 1000,
+		.threads = 5,
+	};
+	pid_t pid;
+
+	pid = oom_spawn(&self->env.cg, plain_victim, &plain);
+	ASSERT_GT(pid, 0);
+	ASSERT_EQ(oom_cgroup_attach(self->env.cg.frozen, pid), 0);
+	ASSERT_EQ(oom_freeze(&self->env.cg), 0);
+	ASSERT_EQ(oom_write("/proc/sysrq-trigger", "f"), 0);
+	check_exits(_metadata, &self->env, pid, LEFT_SIZE);
+	check_end(_metadata, &self->env);
+}
+
 static bool is_gone(pid_t pid)
 {
 	return strchr("ZX", oom_task_state(pid));
 }
 
+/*
+ * The memory of a pair comes back without the delay, and all of it, for the
+ * frozen one exits.
+ */
 static void test_pair(struct __test_metadata *_metadata,
 		      struct env *env, bool memcg, struct pair *pair)
 {
+	char killed[64];
 	long long ms;
 
 	pair->cg = &env->cg;
 	pair->sh = env->sh;
+	pair->shared_size = SHARED_SIZE;
 	ASSERT_EQ(start_pair(pair), 0);
+	if (pair->freeze_both) {
+		ASSERT_EQ(kill(env->sh->victim, SIGKILL), 0);
+		ASSERT_EQ(kill(env->sh->frozen, SIGKILL), 0);
+	}
 
-	ms = kill_and_time(env, memcg);
+	ms = kill_and_time(env, memcg, LEFT_SIZE + SHARED_SIZE);
 	TH_LOG("%s after %lld ms", memcg ? "went on" : "memory back",
 	       ms);
 	ASSERT_GE(ms, 0);
 	EXPECT_LT(ms, DELAYED_MS);
 
-	/*
-	 * Had the OOM killer taken the other one, nothing would be held up.
-	 * Of a process with one frozen thread, the rest does exit.
-	 */
+	/* Had the OOM killer taken the other one, nothing would be held up. */
+	snprintf(killed, sizeof(killed), "Killed process %d ", env->sh->victim);
+	if (!pair->freeze_both)
+		EXPECT_EQ(oom_klog_wait(env->events, killed), 0);
 	EXPECT_EQ(oom_wait_state(env->sh->victim, "ZX"), 0);
-	if (!pair->freeze_one)
-		EXPECT_FALSE(is_gone(env->sh->frozen));
-
-	EXPECT_EQ(oom_thaw(&env->cg), 0);
-	EXPECT_EQ(oom_wait_state(env->sh->frozen, "ZX"), 0);
+	check_exits(_metadata, env, env->sh->frozen,
+		    LEFT_SIZE + (memcg ? TOUCH_SIZE : 0));
 	check_end(_metadata, env);
 }
 
@@ -738,7 +768,7 @@ TEST_F_TIMEOUT(oom, freezing_sharer, OOM_TEST_TIMEOUT_S)
 {
 	struct pair pair = { .threads = 1, .not_yet = true };
 
-	if (!have_userfaultfd())
+	if (!oom_have_userfaultfd())
 		SKIP(return, "no userfaultfd (CONFIG_USERFAULTFD)");
 	test_pair(_metadata, &self->env, variant->memcg, &pair);
 }
@@ -751,44 +781,15 @@ TEST_F_TIMEOUT(oom, frozen_vfork_child, OOM_TEST_TIMEOUT_S)
 	test_pair(_metadata, &self->env, variant->memcg, &pair);
 }
 
-/* A process that reads the victim's memory, and is stuck in that. */
-struct reader {
-	struct shared *sh;
-	pid_t victim;
-	struct fault fault;
-};
-
-static void *reader_thread(void *arg)
+/*
+ * Both were killed by somebody else and are frozen. The OOM killer has nobody
+ * to kill then: it takes one of them as it is.
+ */
+TEST_F_TIMEOUT(oom, killed_frozen_sharer, OOM_TEST_TIMEOUT_S)
 {
-	struct reader *reader = arg;
-	char path[64];
-	int fd;
+	struct pair pair = { .threads = 3, .freeze_both = true };
 
-	snprintf(path, sizeof(path), "/proc/%d/mem", reader->victim);
-	fd = open(path, O_RDONLY);
-	/* Whatever is mapped; this program's code is, and it is the same. */
-	if (fd < 0 ||
-	    pread(fd, reader->fault.page, 1, (uintptr_t)reader_thread) != 1)
-		reader->sh->err = -errno;
-	return NULL;
-}
-
-static int reader_start(void *arg)
-{
-	struct reader *reader = arg;
-	pthread_t thread;
-	int ret;
-
-	ret = oom_set_score_adj(-1000);
-	if (!ret)
-		ret = make_fault(&reader->fault);
-	if (ret)
-		return ret;
-	ret = pthread_create(&thread, NULL, reader_thread, reader);
-	if (ret)
-		return -ret;
-	ret = wait_fault(&reader->fault);
-	return ret ?: reader->sh->err;
+	test_pair(_metadata, &self->env, variant->memcg, &pair);
 }
 
 /* Nobody is frozen: the delay that protects robust futexes must stay. */
@@ -797,20 +798,17 @@ TEST_F_TIMEOUT(oom, pinned_not_frozen, OOM_TEST_TIMEOUT_S)
 	struct plain plain = {
 		.sh = self->env.sh, .size = VICTIM_SIZE, .adj = 1000, .threads = 1,
 	};
-	struct reader reader = { .sh = self->env.sh };
-	pid_t victim, pid;
 	long long ms;
+	pid_t victim;
 
-	if (!have_userfaultfd())
+	if (!oom_have_userfaultfd())
 		SKIP(return, "no userfaultfd (CONFIG_USERFAULTFD)");
 
 	victim = oom_spawn(&self->env.cg, plain_victim, &plain);
 	ASSERT_GT(victim, 0);
-	reader.victim = victim;
-	pid = oom_spawn(&self->env.cg, reader_start, &reader);
-	ASSERT_GT(pid, 0);
+	ASSERT_GT(oom_spawn_reader(&self->env.cg, victim), 0);
 
-	ms = kill_and_time(&self->env, variant->memcg);
+	ms = kill_and_time(&self->env, variant->memcg, LEFT_SIZE);
 	TH_LOG("%s after %lld ms", variant->memcg ? "went on" : "memory back",
 	       ms);
 	EXPECT_GE(ms, DELAYED_MS);
@@ -820,18 +818,21 @@ TEST_F_TIMEOUT(oom, pinned_not_frozen, OOM_TEST_TIMEOUT_S)
 }
 
 static void wait_owner_died(struct __test_metadata *_metadata,
-			    struct shared *sh)
+			    struct shared *sh, long long limit_ms)
 {
-	struct timespec timeout = { .tv_sec = OOM_DEADLINE_MS / 1000 };
+	long long end = oom_now_ms() + limit_ms;
+	struct timespec timeout = {
+		.tv_sec = limit_ms / 1000,
+		.tv_nsec = limit_ms % 1000 * 1000000,
+	};
 	unsigned int value;
 
 	for (;;) {
 		value = sh->futex;
-		if (value & FUTEX_OWNER_DIED)
+		if (value & FUTEX_OWNER_DIED || oom_now_ms() >= end)
 			break;
-		if (syscall(SYS_futex, &sh->futex, FUTEX_WAIT, value, &timeout,
-			    NULL, 0) && errno == ETIMEDOUT)
-			break;
+		syscall(SYS_futex, &sh->futex, FUTEX_WAIT, value, &timeout,
+			NULL, 0);
 	}
 	EXPECT_EQ(value & FUTEX_OWNER_DIED, FUTEX_OWNER_DIED);
 }
@@ -840,28 +841,43 @@ static void wait_owner_died(struct __test_metadata *_metadata,
 TEST_F_TIMEOUT(oom, robust_futex, OOM_TEST_TIMEOUT_S)
 {
 	struct pair pair = {
-		.cg = &self->env.cg, .sh = self->env.sh, .threads = 1, .robust = true,
+		.cg = &self->env.cg, .sh = self->env.sh, .threads = 1, .owner = VICTIM,
 	};
 	long long ms;
 
 	ASSERT_EQ(start_pair(&pair), 0);
 	ASSERT_EQ(oom_thaw(&self->env.cg), 0);
-	ms = kill_and_time(&self->env, variant->memcg);
+	ms = kill_and_time(&self->env, variant->memcg, LEFT_SIZE);
 	ASSERT_GE(ms, 0);
-	wait_owner_died(_metadata, self->env.sh);
+	wait_owner_died(_metadata, self->env.sh, OOM_DEADLINE_MS);
+	check_end(_metadata, &self->env);
+}
+
+/* The same where the owner is frozen, and killed because it shares the mm. */
+TEST_F_TIMEOUT(oom, robust_futex_of_frozen_sharer, OOM_TEST_TIMEOUT_S)
+{
+	struct pair pair = {
+		.cg = &self->env.cg, .sh = self->env.sh, .threads = 1, .owner = SHARER,
+	};
+	long long ms;
+
+	ASSERT_EQ(start_pair(&pair), 0);
+	ms = kill_and_time(&self->env, variant->memcg, LEFT_SIZE);
+	ASSERT_GE(ms, 0);
+	wait_owner_died(_metadata, self->env.sh, DELAYED_MS);
 	check_end(_metadata, &self->env);
 }
 
 /*
- * The same with a frozen sharer, while the victim has no CPU to exit on:
- * whoever reaps it before it has been through its robust list, only because
- * the freezer holds somebody else, breaks its promise.
+ * The victim owns it and has no CPU to exit on: whoever reaps it before it has
+ * been through its robust list, only because the freezer held somebody else,
+ * breaks its promise.
  */
 TEST_F_TIMEOUT(oom_once, robust_futex_frozen_sharer, OOM_TEST_TIMEOUT_S)
 {
 	struct pair pair = {
 		.cg = &self->env.cg, .sh = self->env.sh, .threads = 1,
-		.robust = true, .starve = true,
+		.owner = VICTIM, .starve = true,
 	};
 	long long start, usage;
 	struct oom_hog hog;
@@ -888,7 +904,7 @@ TEST_F_TIMEOUT(oom_once, robust_futex_frozen_sharer, OOM_TEST_TIMEOUT_S)
 	       usage / (long long)MiB, oom_now_ms() - start);
 	oom_hog_end(&hog);
 
-	wait_owner_died(_metadata, self->env.sh);
+	wait_owner_died(_metadata, self->env.sh, OOM_DEADLINE_MS);
 	EXPECT_GE(oom_wait_mem_usage(&self->env.cg, LEFT_SIZE), 0);
 	check_end(_metadata, &self->env);
 }
@@ -909,7 +925,7 @@ TEST_F_TIMEOUT(oom_once, cgroup2_frozen, OOM_TEST_TIMEOUT_S)
 	ASSERT_GT(pid, 0);
 	ASSERT_EQ(oom_freeze_v2(&self->env.cg), 0);
 
-	ms = kill_and_time(&self->env, false);
+	ms = kill_and_time(&self->env, false, LEFT_SIZE);
 	TH_LOG("memory back after %lld ms", ms);
 	ASSERT_GE(ms, 0);
 	EXPECT_LT(ms, DELAYED_MS);
@@ -939,34 +955,24 @@ static bool have_hugetlb(struct env *env, int nr)
 	       atoi(text) == atoi(env->hugepages) + nr;
 }
 
-/* Until the reaper is through, and the OOM killer has nothing to gain. */
-static void wait_reaped(struct __test_metadata *_metadata, pid_t pid)
-{
-	long long deadline = oom_now_ms() + OOM_DEADLINE_MS;
-	char path[64], text[32];
-
-	snprintf(path, sizeof(path), "/proc/%d/oom_score", pid);
-	do {
-		oom_poll_pause();
-		ASSERT_EQ(oom_read(path, text, sizeof(text)), 0);
-	} while (strcmp(text, "0") && oom_now_ms() < deadline);
-	EXPECT_STREQ(text, "0");
-}
-
 /* The reaper takes what is private, and leaves what others may share. */
 TEST_F_TIMEOUT(oom_once, mapping_kinds, OOM_TEST_TIMEOUT_S)
 {
-	struct pair pair = {
-		.cg = &self->env.cg, .sh = self->env.sh, .threads = 1,
-		.kinds = true, .huge = thp_available(),
+	struct kinds kinds = {
+		.sh = self->env.sh, .huge = thp_available(),
 		.hugetlb = have_hugetlb(&self->env, KIND_SIZE / (2 * MiB)),
 	};
-	long long deadline;
 	enum kind kind;
+	pid_t victim;
 	int fd;
 
-	ASSERT_EQ(start_pair(&pair), 0);
-	fd = oom_pagemap_open(self->env.sh->frozen);
+	if (!oom_have_userfaultfd())
+		SKIP(return, "no userfaultfd (CONFIG_USERFAULTFD)");
+	victim = oom_spawn(&self->env.cg, kinds_victim, &kinds);
+	ASSERT_GT(victim, 0);
+	ASSERT_GT(oom_spawn_reader(&self->env.cg, victim), 0);
+	/* The mm stays to be looked at after the victim has exited. */
+	fd = oom_pagemap_open(victim);
 	ASSERT_GE(fd, 0);
 
 	for (kind = 0; kind < NR_KINDS; kind++) {
@@ -979,63 +985,181 @@ TEST_F_TIMEOUT(oom_once, mapping_kinds, OOM_TEST_TIMEOUT_S)
 	}
 
 	ASSERT_EQ(oom_write("/proc/sysrq-trigger", "f"), 0);
+	ASSERT_EQ(oom_klog_wait(self->env.events, "reaped process"), 0);
 
-	deadline = oom_now_ms() + OOM_DEADLINE_MS;
 	for (kind = 0; kind < NR_KINDS; kind++) {
 		char *mem = self->env.sh->kind[kind];
-		int first = -1, last = -1;
+		int left = kind == SHARED || kind == HUGETLB;
 
-		if (!mem || kind == SHARED || kind == HUGETLB)
+		if (!mem)
 			continue;
-		do {
-			oom_poll_pause();
-			first = oom_pagemap_present(fd, mem);
-			last = oom_pagemap_present(fd, mem + KIND_SIZE - 1);
-		} while ((first || last) && oom_now_ms() < deadline);
-		EXPECT_EQ(first, 0) TH_LOG("%s", kind_name[kind]);
-		EXPECT_EQ(last, 0) TH_LOG("%s", kind_name[kind]);
-	}
-
-	/* The sharer, which cannot exit, still has the rest. */
-	wait_reaped(_metadata, self->env.sh->frozen);
-	for (kind = SHARED; kind < NR_KINDS; kind++) {
-		if (!self->env.sh->kind[kind])
-			continue;
-		EXPECT_EQ(oom_pagemap_present(fd, self->env.sh->kind[kind]), 1)
+		EXPECT_EQ(oom_pagemap_present(fd, mem), left)
+			TH_LOG("%s", kind_name[kind]);
+		EXPECT_EQ(oom_pagemap_present(fd, mem + KIND_SIZE - 1), left)
 			TH_LOG("%s", kind_name[kind]);
 	}
+	EXPECT_TRUE(is_gone(victim));
 	close(fd);
-
-	EXPECT_EQ(oom_thaw(&self->env.cg), 0);
-	EXPECT_EQ(oom_wait_state(self->env.sh->frozen, "ZX"), 0);
 	check_end(_metadata, &self->env);
 }
 
-/* A victim that is reaped and cannot exit does not shield the others. */
-TEST_F_TIMEOUT(oom_once, next_victim, OOM_TEST_TIMEOUT_S)
+/* Bytes of page tables in the memory cgroup, which has version 2. */
+static long long page_tables(struct env *env)
+{
+	char path[256];
+
+	snprintf(path, sizeof(path), "%s/memory.stat", env->cg.mem);
+	return oom_figure(path, "pagetables");
+}
+
+/* What the reaper empties is of no use to a victim that cannot exit. */
+TEST_F_TIMEOUT(oom_once, page_tables, OOM_TEST_TIMEOUT_S)
+{
+	long long size = NR_TABLES * (long long)getpagesize(), left, end;
+	pid_t victim;
+
+	if (!self->env.cg.mem_v2)
+		SKIP(return, "the memory cgroup is not of version 2");
+	if (!oom_have_userfaultfd())
+		SKIP(return, "no userfaultfd (CONFIG_USERFAULTFD)");
+	if (!oom_have_pt_reclaim())
+		SKIP(return, "MADV_DONTNEED frees no page tables (CONFIG_PT_RECLAIM)");
+	victim = oom_spawn(&self->env.cg, sparse_victim, NULL);
+	ASSERT_GT(victim, 0);
+	ASSERT_GT(oom_spawn_reader(&self->env.cg, victim), 0);
+	end = oom_now_ms() + OOM_DEADLINE_MS;
+	while (page_tables(&self->env) < size && oom_now_ms() < end)
+		oom_poll_pause();
+	ASSERT_GE(page_tables(&self->env), size);
+
+	ASSERT_EQ(oom_write("/proc/sysrq-trigger", "f"), 0);
+	ASSERT_EQ(oom_klog_wait(self->env.events, "reaped process"), 0);
+	/* RCU frees them, and the figure may be up to 2 s late. */
+	end = oom_now_ms() + 5000;
+	do {
+		oom_poll_pause();
+		left = page_tables(&self->env);
+	} while (left > size / 20 && oom_now_ms() < end);
+	TH_LOG("%lld of %lld kB of page tables left", left >> 10, size >> 10);
+	EXPECT_LE(left, size / 20);
+	check_end(_metadata, &self->env);
+}
+
+/*
+ * A victim that cannot exit shields the others until it is reaped, and no
+ * longer. A tracer holds this one, when it has begun to exit.
+ */
+TEST_F_TIMEOUT(oom_memcg, next_victim, OOM_TEST_TIMEOUT_S)
+{
+	struct plain first = {
+		.sh = self->env.sh, .size = VICTIM_SIZE, .adj = 1000, .threads = 1,
+	};
+	struct plain second = {
+		.sh = self->env.sh, .size = SECOND_SIZE, .adj = 500, .threads = 1,
+	};
+	struct plain plain = { .sh = self->env.sh, .size = TOUCH_SIZE };
+	pid_t pid[2];
+
+	pid[0] = oom_spawn(&self->env.cg, plain_victim, &first);
+	ASSERT_GT(pid[0], 0);
+	pid[1] = oom_spawn(&self->env.cg, plain_victim, &second);
+	ASSERT_GT(pid[1], 0);
+	ASSERT_EQ(ptrace(PTRACE_SEIZE, pid[0], 0, PTRACE_O_TRACEEXIT), 0);
+	ASSERT_EQ(oom_mem_set_limit(&self->env.cg, LIMIT_SIZE + SECOND_SIZE), 0);
+
+	ASSERT_GT(oom_spawn(&self->env.cg, toucher, &plain), 0);
+	EXPECT_EQ(oom_task_state(pid[0]), 't');
+	EXPECT_FALSE(is_gone(pid[1]));
+
+	ASSERT_GT(oom_spawn(&self->env.cg, toucher, &plain), 0);
+	EXPECT_EQ(oom_task_state(pid[0]), 't');
+	EXPECT_EQ(oom_wait_state(pid[1], "ZX"), 0);
+	EXPECT_EQ(ptrace(PTRACE_DETACH, pid[0], 0, 0), 0);
+	check_end(_metadata, &self->env);
+}
+
+/* Two processes that no OOM killer needs to take. */
+struct bystanders {
+	pid_t pid[2];
+};
+
+static int start_bystanders(struct env *env, struct bystanders *bystanders)
+{
+	struct plain plain = {
+		.sh = env->sh, .size = SECOND_SIZE, .adj = 500, .threads = 1,
+	};
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		bystanders->pid[i] = oom_spawn(&env->cg, plain_victim, &plain);
+		if (bystanders->pid[i] < 0)
+			return bystanders->pid[i];
+	}
+	return 0;
+}
+
+static int nr_alive(struct bystanders *bystanders)
+{
+	return !is_gone(bystanders->pid[0]) + !is_gone(bystanders->pid[1]);
+}
+
+/* Nobody else is killed while a victim exits, which takes a moment. */
+TEST_F_TIMEOUT(oom_memcg, exiting_victim, OOM_TEST_TIMEOUT_S)
+{
+	struct plain plain = {
+		.sh = self->env.sh, .size = VICTIM_SIZE, .adj = 1000, .threads = 1,
+	};
+	struct plain more = { .sh = self->env.sh, .size = TOUCH_SIZE };
+	struct bystanders bystanders;
+	pid_t victim, pid;
+	int round;
+
+	ASSERT_EQ(start_bystanders(&self->env, &bystanders), 0);
+	ASSERT_EQ(oom_mem_set_limit(&self->env.cg, LIMIT_SIZE +
+				    2 * SECOND_SIZE), 0);
+	for (round = 0; round < 8 && nr_alive(&bystanders) == 2; round++) {
+		victim = oom_spawn(&self->env.cg, plain_victim, &plain);
+		ASSERT_GT(victim, 0);
+		pid = oom_spawn(&self->env.cg, toucher, &more);
+		ASSERT_GT(pid, 0);
+		EXPECT_EQ(oom_wait_state(victim, "ZX"), 0);
+		kill(pid, SIGKILL);
+		EXPECT_GE(wait_exited(pid, OOM_DEADLINE_MS), 0);
+	}
+	EXPECT_EQ(nr_alive(&bystanders), 2)
+		TH_LOG("in round %d", round);
+	check_end(_metadata, &self->env);
+}
+
+/*
+ * All in one memory cgroup: the victim, the frozen child of its vfork(), which
+ * the OOM killer would take last, and two others, one of them frozen. What is
+ * wanted comes from the victim's exit, and later all that it had. Its parent
+ * does not wait.
+ */
+TEST_F_TIMEOUT(oom_memcg, bystanders_live, OOM_TEST_TIMEOUT_S)
 {
 	struct pair pair = {
 		.cg = &self->env.cg, .sh = self->env.sh, .threads = 1,
+		.shared_size = SHARED_SIZE, .vfork = true, .stays = true,
 	};
-	struct plain plain = {
-		.sh = self->env.sh, .size = SECOND_SIZE, .adj = 500, .threads = 1,
-	};
-	pid_t second;
+	struct plain more = { .sh = self->env.sh, .size = TOUCH_SIZE };
+	struct bystanders bystanders;
 
+	ASSERT_EQ(start_bystanders(&self->env, &bystanders), 0);
+	ASSERT_EQ(oom_cgroup_attach(self->env.cg.frozen, bystanders.pid[1]), 0);
 	ASSERT_EQ(start_pair(&pair), 0);
-	self->env.sh->step = 0;
-	second = oom_spawn(&self->env.cg, plain_victim, &plain);
-	ASSERT_GT(second, 0);
+	ASSERT_EQ(oom_mem_set_limit(&self->env.cg, LIMIT_SIZE + SHARED_SIZE +
+				    2 * SECOND_SIZE), 0);
 
-	ASSERT_EQ(oom_write("/proc/sysrq-trigger", "f"), 0);
-	ASSERT_GE(oom_wait_mem_usage(&self->env.cg, SECOND_SIZE + LEFT_SIZE), 0);
-	EXPECT_FALSE(is_gone(second));
-
-	wait_reaped(_metadata, self->env.sh->frozen);
-
-	EXPECT_EQ(oom_write("/proc/sysrq-trigger", "f"), 0);
-	EXPECT_EQ(oom_wait_state(second, "ZX"), 0);
-	EXPECT_FALSE(is_gone(self->env.sh->frozen));
+	ASSERT_GT(oom_spawn(&self->env.cg, toucher, &more), 0);
+	TH_LOG("went on after %ld ms", (long)self->env.sh->stall_ms);
+	EXPECT_LT(self->env.sh->stall_ms, DELAYED_MS);
+	EXPECT_EQ(nr_alive(&bystanders), 2);
+	EXPECT_EQ(oom_wait_state(self->env.sh->victim, "ZX"), 0);
+	check_exits(_metadata, &self->env, self->env.sh->frozen,
+		    TOUCH_SIZE + 2 * SECOND_SIZE + LEFT_SIZE);
+	EXPECT_EQ(nr_alive(&bystanders), 2);
 	check_end(_metadata, &self->env);
 }
 

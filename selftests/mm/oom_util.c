@@ -4,12 +4,16 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/userfaultfd.h>
+#include <poll.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -476,6 +480,44 @@ void *oom_map_populated(size_t size)
 	return mem;
 }
 
+/* What one page table maps: it has an entry of a long's size for each page. */
+static size_t table_span(void)
+{
+	size_t page = getpagesize();
+
+	return page * (page / sizeof(long));
+}
+
+void *oom_map_sparse(size_t nr)
+{
+	size_t i, span = table_span(), size = (nr + 1) * span;
+	char *mem = mmap(NULL, size, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (mem == MAP_FAILED)
+		return NULL;
+	madvise(mem, size, MADV_NOHUGEPAGE);
+	mem = (char *)(((uintptr_t)mem + span - 1) & -span);
+	for (i = 0; i < nr; i++)
+		mem[i * span] = 1;
+	return mem;
+}
+
+bool oom_have_pt_reclaim(void)
+{
+	size_t nr = 64, size = nr * table_span();
+	char *mem = oom_map_sparse(nr);
+	long long before, after;
+
+	if (!mem)
+		return false;
+	before = oom_figure_kb("/proc/self/status", "VmPTE");
+	madvise(mem, size, MADV_DONTNEED);
+	after = oom_figure_kb("/proc/self/status", "VmPTE");
+	munmap(mem, size);
+	return before - after > (long long)(nr * getpagesize() / 2);
+}
+
 pid_t oom_spawn(struct oom_cgroups *cg, int (*fn)(void *arg), void *arg)
 {
 	int ready[2], ret = -EIO;
@@ -511,6 +553,84 @@ pid_t oom_spawn(struct oom_cgroups *cg, int (*fn)(void *arg), void *arg)
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
 	return ret < 0 ? ret : -EIO;
+}
+
+bool oom_have_userfaultfd(void)
+{
+	int fd = syscall(__NR_userfaultfd, O_CLOEXEC);
+
+	if (fd < 0)
+		return false;
+	close(fd);
+	return true;
+}
+
+int oom_fault_create(struct oom_fault *fault)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register reg = { .mode = UFFDIO_REGISTER_MODE_MISSING };
+
+	fault->uffd = syscall(__NR_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+	if (fault->uffd < 0 || ioctl(fault->uffd, UFFDIO_API, &api))
+		return -errno;
+	fault->page = mmap(NULL, getpagesize(), PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (fault->page == MAP_FAILED)
+		return -errno;
+	reg.range.start = (uintptr_t)fault->page;
+	reg.range.len = getpagesize();
+	return ioctl(fault->uffd, UFFDIO_REGISTER, &reg) ? -errno : 0;
+}
+
+int oom_fault_wait(struct oom_fault *fault)
+{
+	struct pollfd pollfd = { .fd = fault->uffd, .events = POLLIN };
+	struct uffd_msg msg;
+
+	if (poll(&pollfd, 1, OOM_DEADLINE_MS) != 1)
+		return -ETIMEDOUT;
+	return read(fault->uffd, &msg, sizeof(msg)) == sizeof(msg) ? 0 : -EIO;
+}
+
+struct reader {
+	pid_t pid;
+	struct oom_fault fault;
+};
+
+static void *reader_thread(void *arg)
+{
+	struct reader *reader = arg;
+	char path[64];
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/mem", reader->pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	/* Whatever is mapped; this program's code is, and it is the same. */
+	if (fd >= 0 &&
+	    pread(fd, reader->fault.page, 1, (uintptr_t)reader_thread) < 0)
+		close(fd);
+	return NULL;
+}
+
+static int reader_start(void *arg)
+{
+	struct reader *reader = arg;
+	pthread_t thread;
+	int ret;
+
+	ret = oom_set_score_adj(-1000);
+	if (!ret)
+		ret = oom_fault_create(&reader->fault);
+	if (!ret)
+		ret = -pthread_create(&thread, NULL, reader_thread, reader);
+	return ret ?: oom_fault_wait(&reader->fault);
+}
+
+pid_t oom_spawn_reader(struct oom_cgroups *cg, pid_t pid)
+{
+	struct reader reader = { .pid = pid };
+
+	return oom_spawn(cg, reader_start, &reader);
 }
 
 int oom_pin_cpu(int cpu)
@@ -591,6 +711,34 @@ int oom_klog_open(void)
 	return fd;
 }
 
+/* The next record of the log; false if there is none yet. */
+static bool klog_read(int fd, char *record, size_t size)
+{
+	ssize_t len;
+
+	/* EPIPE: records were overwritten before they were read. */
+	do {
+		len = read(fd, record, size - 1);
+	} while (len < 0 && errno == EPIPE);
+	record[len > 0 ? len : 0] = '\0';
+	return len > 0;
+}
+
+int oom_klog_wait(int fd, const char *text)
+{
+	long long deadline = oom_now_ms() + OOM_DEADLINE_MS;
+	char record[1024];
+
+	for (;;) {
+		while (klog_read(fd, record, sizeof(record)))
+			if (strstr(record, text))
+				return 0;
+		if (oom_now_ms() > deadline)
+			return -ETIMEDOUT;
+		oom_poll_pause();
+	}
+}
+
 int oom_klog_check(int fd, char *line, size_t size)
 {
 	static const char * const complaints[] = {
@@ -600,15 +748,7 @@ int oom_klog_check(int fd, char *line, size_t size)
 	char record[1024];
 	unsigned int i;
 
-	for (;;) {
-		ssize_t len = read(fd, record, sizeof(record) - 1);
-
-		/* EPIPE: records were overwritten before they were read. */
-		if (len < 0 && errno == EPIPE)
-			continue;
-		if (len <= 0)
-			return 0;
-		record[len] = '\0';
+	while (klog_read(fd, record, sizeof(record))) {
 		for (i = 0; complaints[i]; i++) {
 			if (!strstr(record, complaints[i]))
 				continue;
@@ -616,6 +756,7 @@ int oom_klog_check(int fd, char *line, size_t size)
 			return 1;
 		}
 	}
+	return 0;
 }
 
 int oom_pagemap_open(pid_t pid)

@@ -111,12 +111,37 @@ int oom_set_score_adj(int adj);
 /* Map private memory without huge pages, and touch all of it. */
 void *oom_map_populated(size_t size);
 
+/* Map what needs @nr page tables, and touch one page of each. */
+void *oom_map_sparse(size_t nr);
+/* Whether the kernel frees page tables that a zap empties (PT_RECLAIM). */
+bool oom_have_pt_reclaim(void);
+
 /*
  * Start a child, in cg->run and in the memory cgroup, that runs @fn(@arg) and
  * then waits to be killed. Returns its pid once @fn is through, or a negative
  * errno. A @fn that returns other than 0 has failed.
  */
 pid_t oom_spawn(struct oom_cgroups *cg, int (*fn)(void *arg), void *arg);
+
+/*
+ * A page that its process gets only from a userfaultfd: who touches it is
+ * stuck until killed, and has the mm pinned.
+ */
+struct oom_fault {
+	int uffd;
+	char *page;
+};
+
+bool oom_have_userfaultfd(void);
+int oom_fault_create(struct oom_fault *fault);
+/* Wait until somebody is stuck. */
+int oom_fault_wait(struct oom_fault *fault);
+
+/*
+ * Start a child that reads the memory of the process @pid and is stuck in that:
+ * until it is killed, it pins the mm, and nothing else of the process.
+ */
+pid_t oom_spawn_reader(struct oom_cgroups *cg, pid_t pid);
 
 /* Pins the caller to one CPU. */
 int oom_pin_cpu(int cpu);
@@ -145,6 +170,8 @@ int oom_klog_open(void);
  * else 0.
  */
 int oom_klog_check(int fd, char *line, size_t size);
+/* Wait for a line with @text, in the log since oom_klog_open(). */
+int oom_klog_wait(int fd, const char *text);
 
 int oom_pagemap_open(pid_t pid);
 /* Whether the page at @addr is present: 1, 0 or a negative errno. */

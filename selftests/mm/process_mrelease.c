@@ -4,6 +4,8 @@
  * along with exit_mmap() and the OOM reaper (fixture mrelease_race).
  *
  * Environment, for the races only:
+ *   OOM_EXIT_ROUNDS   victims of exited_race, 1 or more (default: 200, or as
+ *                     many as 6 seconds are enough for)
  *   OOM_RACE_ROUNDS   victims per variant, 1 or more (default: 20)
  *   OOM_RACE_SECONDS  time after which a variant starts no further round,
  *                     1 to 60 (default: 6)
@@ -14,6 +16,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/sched.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -44,6 +47,8 @@
 
 /* Private memory of the process that is released, in both fixtures. */
 #define PRIVATE_SIZE (32 * MiB)
+/* Memory is back when this is left: kernel stacks, per-CPU batches. */
+#define LEFT_SIZE (4 * MiB)
 
 /* A process that waits to be killed, on behalf of one that shares its mm. */
 static int wait_for_kill(void *arg)
@@ -73,6 +78,20 @@ static long long smaps_bytes(pid_t pid, const char *field)
 
 	snprintf(path, sizeof(path), "/proc/%d/smaps_rollup", pid);
 	return oom_figure_kb(path, field);
+}
+
+/* A number of the environment, @fallback if it isn't set, or -1. */
+static long env_number(const char *name, long fallback, long max)
+{
+	const char *text = getenv(name);
+	char *end;
+	long number;
+
+	if (!text || !*text)
+		return fallback;
+	errno = 0;
+	number = strtol(text, &end, 10);
+	return errno || *end || number < 1 || number > max ? -1 : number;
 }
 
 /* Reaps every child there is; all have been killed, or are about to be. */
@@ -122,7 +141,7 @@ FIXTURE_SETUP(mrelease)
 			MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	ASSERT_NE(self->sh, MAP_FAILED);
 
-	why = oom_cgroups_create(&self->cg, false);
+	why = oom_cgroups_create(&self->cg, true);
 	if (why) {
 		oom_cgroups_destroy(&self->cg);
 		SKIP(return, "%s", why);
@@ -379,6 +398,218 @@ TEST_F_TIMEOUT(mrelease, shared_mm, OOM_TEST_TIMEOUT_S)
 	check_end(_metadata, self);
 }
 
+/* Until all threads of the process have exited, its parent has not waited. */
+static int wait_exit(int pidfd)
+{
+	struct pollfd pollfd = { .fd = pidfd, .events = POLLIN };
+
+	return poll(&pollfd, 1, OOM_DEADLINE_MS) == 1 ? 0 : -ETIMEDOUT;
+}
+
+/*
+ * The process has exited, and somebody who reads its memory has the mm: that
+ * is released for as long as it is there, and can be found.
+ */
+TEST_F_TIMEOUT(mrelease, exited_pinned, OOM_TEST_TIMEOUT_S)
+{
+	int round;
+
+	if (!oom_have_userfaultfd())
+		SKIP(return, "no userfaultfd (CONFIG_USERFAULTFD)");
+	for (round = 0; round < 2; round++) {
+		pid_t pid = oom_spawn(&self->cg, map_private, self->sh), reader;
+		int pidfd = oom_pidfd_open(pid), reader_fd;
+		long long before, after;
+
+		ASSERT_GE(pidfd, 0);
+		reader = oom_spawn_reader(&self->cg, pid);
+		reader_fd = oom_pidfd_open(reader);
+		ASSERT_GE(reader_fd, 0);
+		ASSERT_EQ(kill(pid, SIGKILL), 0);
+		ASSERT_EQ(wait_exit(pidfd), 0);
+
+		before = oom_mem_usage(&self->cg);
+		ASSERT_GE(before, (long long)PRIVATE_SIZE);
+		EXPECT_EQ(oom_mrelease(pidfd, 0), 0);
+		after = oom_mem_usage(&self->cg);
+		EXPECT_GE(before - after, (long long)PRIVATE_SIZE * 95 / 100)
+			TH_LOG("%lld of %lu kB are back", (before - after) >> 10,
+			       PRIVATE_SIZE >> 10);
+		EXPECT_EQ(oom_mrelease(pidfd, 0), 0)
+			TH_LOG("again");
+		EXPECT_EQ(strchr("ZX", oom_task_state(reader)), NULL);
+
+		/* Nothing is there without a process, or without a reader. */
+		if (round) {
+			ASSERT_EQ(waitpid(pid, NULL, 0), pid);
+			EXPECT_EQ(oom_mrelease(pidfd, 0), -ESRCH);
+		}
+		ASSERT_EQ(kill(reader, SIGKILL), 0);
+		ASSERT_EQ(wait_exit(reader_fd), 0);
+		EXPECT_EQ(oom_mrelease(pidfd, 0), -ESRCH);
+		EXPECT_EQ(reap_children(), 0);
+		close(pidfd);
+		close(reader_fd);
+	}
+	check_end(_metadata, self);
+}
+
+/* The process has exited, and another one has the mm, which lives at first. */
+TEST_F_TIMEOUT(mrelease, exited_shared, OOM_TEST_TIMEOUT_S)
+{
+	pid_t pid = oom_spawn(&self->cg, map_private_shared, self->sh);
+	pid_t sharer = self->sh->sharer[0];
+	int pidfd = oom_pidfd_open(pid);
+
+	ASSERT_GE(pidfd, 0);
+	ASSERT_EQ(kill(pid, SIGKILL), 0);
+	ASSERT_EQ(wait_exit(pidfd), 0);
+	EXPECT_EQ(oom_mrelease(pidfd, 0), -EINVAL);
+	check_memory(_metadata, self, sharer, 1);
+
+	/* Killed, but held by the freezer. */
+	ASSERT_EQ(oom_cgroup_attach(self->cg.frozen, sharer), 0);
+	ASSERT_EQ(oom_freeze(&self->cg), 0);
+	EXPECT_EQ(oom_mrelease(pidfd, 0), -EINVAL);
+	check_memory(_metadata, self, sharer, 1);
+	ASSERT_EQ(kill(sharer, SIGKILL), 0);
+	EXPECT_EQ(oom_mrelease(pidfd, 0), 0);
+	check_memory(_metadata, self, sharer, 0);
+
+	ASSERT_EQ(oom_thaw(&self->cg), 0);
+	ASSERT_EQ(oom_wait_state(sharer, "Z"), 0);
+	EXPECT_EQ(oom_mrelease(pidfd, 0), -ESRCH);
+	check_end(_metadata, self);
+}
+
+/* What a victim of exited_race has: little, for there are many of them. */
+#define SMALL_SIZE (MiB / 2)
+#define SMALL_THREADS 3
+/* Enough for 10000 rounds on a kernel with every debug option. */
+#define EXITED_RACE_TIMEOUT_S 3600
+
+static void *pause_thread(void *arg)
+{
+	wait_for_kill(arg);
+	return NULL;
+}
+
+static int map_small(void *arg)
+{
+	struct shared *sh = arg;
+	pthread_t thread;
+	int i, ret = 0;
+
+	sh->mem = oom_map_populated(SMALL_SIZE);
+	for (i = 1; i < SMALL_THREADS && !ret; i++)
+		ret = pthread_create(&thread, NULL, pause_thread, NULL);
+	return sh->mem ? -ret : -ENOMEM;
+}
+
+struct reader {
+	int fd;
+	char *mem;
+};
+
+/* Has the victim's mm for short times, until nobody has it any more. */
+static void *read_until_gone(void *arg)
+{
+	static char buf[SMALL_SIZE];
+	struct reader *reader = arg;
+
+	while (pread(reader->fd, buf, sizeof(buf), (uintptr_t)reader->mem) > 0)
+		;
+	return NULL;
+}
+
+static int open_mem(pid_t pid)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/mem", pid);
+	return open(path, O_RDONLY | O_CLOEXEC);
+}
+
+struct releaser {
+	int pidfd;
+	unsigned long ok;
+	int ret;
+};
+
+static void *release_until_gone(void *arg)
+{
+	struct releaser *releaser = arg;
+	long long deadline = oom_now_ms() + OOM_DEADLINE_MS;
+
+	do {
+		releaser->ret = oom_mrelease(releaser->pidfd, 0);
+		releaser->ok += !releaser->ret;
+	} while ((!releaser->ret || releaser->ret == -EAGAIN) &&
+		 oom_now_ms() < deadline);
+	return NULL;
+}
+
+/*
+ * Two release it when the process is about to let go of its mm or just has,
+ * while nobody, a reader that comes and goes, or one that is stuck until it is
+ * killed has the mm, too, and lets go of it as well.
+ */
+TEST_F_TIMEOUT(mrelease, exited_race, EXITED_RACE_TIMEOUT_S)
+{
+	long nr, rounds = env_number("OOM_EXIT_ROUNDS", 0, LONG_MAX);
+	long long end = rounds ? LLONG_MAX : oom_now_ms() + 6000;
+	enum { NO_READER, READER, STUCK_READER, NR_READERS } kind;
+	bool have_stuck = oom_have_userfaultfd();
+	unsigned long ok[NR_READERS] = {};
+
+	ASSERT_GE(rounds, 0)
+		TH_LOG("OOM_EXIT_ROUNDS must be a number from 1");
+	for (nr = 0; nr < (rounds ?: 200) && oom_now_ms() < end; nr++) {
+		pid_t pid = oom_spawn(&self->cg, map_small, self->sh), stuck = 0;
+		struct reader reader = { .mem = self->sh->mem };
+		struct releaser first = {}, second = {};
+		pthread_t releasing, reading;
+
+		kind = nr % (have_stuck ? NR_READERS : STUCK_READER);
+		first.pidfd = oom_pidfd_open(pid);
+		ASSERT_GE(first.pidfd, 0);
+		second.pidfd = first.pidfd;
+		if (kind == READER) {
+			reader.fd = open_mem(pid);
+			ASSERT_GE(reader.fd, 0);
+			ASSERT_EQ(pthread_create(&reading, NULL,
+						 read_until_gone, &reader), 0);
+		} else if (kind == STUCK_READER) {
+			stuck = oom_spawn_reader(&self->cg, pid);
+			ASSERT_GT(stuck, 0);
+		}
+
+		ASSERT_EQ(kill(pid, SIGKILL), 0);
+		if (nr / NR_READERS % 2)
+			ASSERT_EQ(wait_exit(first.pidfd), 0);
+		ASSERT_EQ(pthread_create(&releasing, NULL, release_until_gone,
+					 &second), 0);
+		if (stuck)
+			kill(stuck, SIGKILL);
+		release_until_gone(&first);
+		pthread_join(releasing, NULL);
+		ASSERT_EQ(first.ret, -ESRCH);
+		ASSERT_EQ(second.ret, -ESRCH);
+		ok[kind] += first.ok + second.ok;
+
+		if (kind == READER) {
+			pthread_join(reading, NULL);
+			close(reader.fd);
+		}
+		ASSERT_EQ(reap_children(), 0);
+		close(first.pidfd);
+	}
+	TH_LOG("%ld rounds; 0 without a reader: %lu, with one: %lu, stuck: %lu",
+	       nr, ok[NO_READER], ok[READER], ok[STUCK_READER]);
+	EXPECT_GE(oom_wait_mem_usage(&self->cg, LEFT_SIZE), 0);
+	check_end(_metadata, self);
+}
+
 /*
  * Forks without end: it has the mm locked for writing while it copies it. Not
  * by fork(), which shares state with the other process in libc.
@@ -510,8 +741,6 @@ enum kind {
 #define MAX_USERS (MAX_SHARERS + 2)
 #define NR_CALLERS 2
 
-/* Memory is back when this is left: kernel stacks, per-CPU batches. */
-#define LEFT_SIZE (4 * MiB)
 /* The whole system's AnonPages change without us, too. */
 #define ANON_SLACK (PRIVATE_SIZE / 2)
 
@@ -595,20 +824,6 @@ FIXTURE_VARIANT_ADD(mrelease_race, sharers)
 {
 	.sharers = MAX_SHARERS,
 };
-
-/* A number of the environment, @fallback if it isn't set, or -1. */
-static long env_number(const char *name, long fallback, long max)
-{
-	const char *text = getenv(name);
-	char *end;
-	long number;
-
-	if (!text || !*text)
-		return fallback;
-	errno = 0;
-	number = strtol(text, &end, 10);
-	return errno || *end || number < 1 || number > max ? -1 : number;
-}
 
 FIXTURE_SETUP(mrelease_race)
 {
