@@ -11,8 +11,8 @@
  * "exit": processes are killed, each of which had locked a tmpfs file. MODE:
  * "one" (one after the other, each alone), "same" (all at once) or "own" (all at
  * once, each with a file of its own). METRIC: cpu and wall, in us for each exit;
- * on a kernel with CONFIG_LOCK_STAT, for all of them contentions and wait (us)
- * of i_mmap_rwsem, and contentions of the LRU lock (lru).
+ * with CONFIG_LOCK_STAT, for all of them how often i_mmap_rwsem was acquired,
+ * contentions and wait (us) of it, and contentions of the LRU lock (lru).
  * "reap": process_mrelease() has been over a frozen victim whose private memory
  * was locked. METRIC: locked (KiB).
  * Both: left, the KiB that are Mlocked still; drained, those that stay so when
@@ -102,35 +102,34 @@ static void mlocked_left(int run, const char *mode, long long before)
 	result(run, mode, "drained", left);
 }
 
-/* ---- exits ---- */
-
 struct figures {
 	double cpu, wall, wait;
-	long long contentions, lru;
+	long long acquired, contentions, lru;
 	bool counts;
 };
 
 /*
  * Adds what the locks have seen so far, @sign times, on a kernel that counts.
- * "CLASS: BOUNCES CONTENTIONS MIN MAX TOTAL ...", the times in us.
+ * "CLASS: BOUNCES CONTENTIONS MIN MAX TOTAL AVG BOUNCES ACQUISITIONS ...", in us.
  */
 static void add_locks(struct figures *f, int sign)
 {
 	FILE *file = fopen("/proc/lock_stat", "re");
 	char line[512], *colon;
-	long long nr;
+	long long nr, acquired;
 	double us;
 
 	f->counts = file;
 	while (file && fgets(line, sizeof(line), file)) {
 		colon = strrchr(line, ':');
-		if (!colon ||
-		    sscanf(colon + 1, "%*d %lld %*f %*f %lf", &nr, &us) != 2)
+		if (!colon || sscanf(colon + 1, "%*d %lld %*f %*f %lf %*f %*d %lld",
+				     &nr, &us, &acquired) != 3)
 			continue;
 		if (strstr(line, "lru_lock"))
 			f->lru += sign * nr;
 		if (!strstr(line, "i_mmap_rwsem"))
 			continue;
+		f->acquired += sign * acquired;
 		f->contentions += sign * nr;
 		f->wait += sign * us;
 	}
@@ -229,6 +228,7 @@ static void one_exit(int run, int mode)
 	result(run, modes[mode], "cpu", f.cpu / procs);
 	result(run, modes[mode], "wall", f.wall / procs);
 	if (f.counts) {
+		result(run, modes[mode], "acquired", f.acquired);
 		result(run, modes[mode], "contentions", f.contentions);
 		result(run, modes[mode], "wait", f.wait);
 		result(run, modes[mode], "lru", f.lru);
@@ -237,8 +237,6 @@ static void one_exit(int run, int mode)
 	for (i = 0; i < (mode == OWN ? procs : 1); i++)
 		close(fds[i]);
 }
-
-/* ---- reaped ---- */
 
 static int lock_memory(void *arg)
 {

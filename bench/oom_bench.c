@@ -10,6 +10,7 @@
  *   R  KIND  CASE  RUN  MODE  METRIC  VALUE	a figure; times are in us
  *   C  KIND  CASE  RUN  US    BYTES		memory at a time after the kill
  *   I  MACHINE				what runs this: see machine()
+ *   L  KIND  CASE  RUN  MODE  TEXT		a line of /proc/lock_stat, with -l
  *
  * Modes of one case take turns within a run, and begin with another one in each,
  * so that a drift of the machine meets all of them. A first run is not printed.
@@ -71,8 +72,10 @@ static struct {
 	int vmas;		/* -n */
 	bool thp;		/* -p thp */
 	bool swap;		/* -z */
+	bool mixed;		/* -m: its pages compress to many sizes */
 	bool oom;		/* -o: the OOM reaper instead of the syscall */
 	bool count;		/* -c: no references, for what counts alone */
+	bool locks;		/* -l: print what /proc/lock_stat has of each try */
 	int runs;		/* -r */
 	int best;		/* -b: of so many tries */
 	int window_ms;		/* -w */
@@ -220,6 +223,28 @@ static int page_out(char *mem, size_t size)
 	return 0;
 }
 
+/*
+ * Pages of zeros would take no room in zram. Those of one byte are all of one
+ * size there; with -m they have up to 3300 bytes that do not compress.
+ */
+static void fill(char *mem, size_t size)
+{
+	static unsigned int noise[1 << 16];
+	size_t page = getpagesize(), i;
+	unsigned int x = 1;
+
+	for (i = 0; i < ARRAY_SIZE(noise); i++) {
+		x = x * 1664525 + 1013904223;
+		noise[i] = x;
+	}
+	for (i = 0; i < size; i += page) {
+		x = x * 1664525 + 1013904223;
+		if (opt.mixed)
+			memcpy(mem + i, noise + (x >> 17), (x >> 8) % 3300);
+		mem[i] = 1;
+	}
+}
+
 /* Maps and touches the victim's memory; the parent of a victim is done then. */
 static int map_mem(void *arg)
 {
@@ -246,9 +271,8 @@ static int map_mem(void *arg)
 	/* In one go, for a fault is dear in an emulator. */
 	if (madvise(mem, m->size, MADV_POPULATE_WRITE))
 		return -errno;
-	/* Pages of zeros would take no room in zram. */
-	for (i = 0; opt.swap && i < m->size; i += page)
-		mem[i] = 1;
+	if (opt.swap)
+		fill(mem, m->size);
 	if (opt.thp && oom_figure_kb("/proc/self/smaps_rollup",
 				     "AnonHugePages") < (long long)m->size * 9 / 10) {
 		fprintf(stderr, "oom_bench: got too few huge pages\n");
@@ -414,6 +438,29 @@ static long long contentions(void)
 	return sum;
 }
 
+/* What /proc/lock_stat has on the locks that were contended. */
+static void print_locks(int run, const char *mode)
+{
+	FILE *file = fopen("/proc/lock_stat", "re");
+	long long contended = 1;
+	char line[512], *colon;
+
+	if (!file || run < 0)
+		contended = 0;
+	/* The most contended come first, each with its callers below it. */
+	while (contended && fgets(line, sizeof(line), file)) {
+		colon = strrchr(line, ':');
+		if (colon && sscanf(colon + 1, "%*d %lld", &contended) == 1 &&
+		    !contended)
+			break;
+		if (strchr(line, '[') || colon)
+			printf("L\t%s\t%s\t%d\t%s\t%s", kind, case_name, run,
+			       mode, line);
+	}
+	if (file)
+		fclose(file);
+}
+
 static pid_t find_reaper(void)
 {
 	char path[64], comm[64];
@@ -563,12 +610,16 @@ static bool one_reap(struct oom_cgroups *cg, int run, enum mode mode,
 		before += cpu_us(c.pid[i]);
 	}
 	start_caller(&c);
+	if (opt.locks)
+		must(oom_write("/proc/lock_stat", "0"), "/proc/lock_stat");
 	contended = contentions();
 	c.go = true;
 	for (i = 0; i < nr; i++)
 		gone = wait_gone(c.pid[i], &cpu);
 	pthread_join(c.thread, NULL);
 	contended = contentions() - contended;
+	if (opt.locks)
+		print_locks(run, name);
 	close(c.pidfd);
 
 	if (c.ret) {
@@ -1126,9 +1177,10 @@ static void usage(void)
 	     "  late   process_mrelease() after the victim's exit, while a reader of its\n"
 	     "         memory is stuck, against one that is frozen\n"
 	     "options: -s MIB of the victim (256), -n VMAS (1), -p thp, -z (half of it\n"
-	     "  swapped out), -r RUNS (5)\n"
+	     "  swapped out), -m (with -z: pages that compress to many sizes), -r RUNS (5)\n"
 	     "  reap: -o (the OOM reaper instead of the call), -S MIB,... (sizes of a\n"
-	     "  step; needs bench/step.patch), -c (without the references); reap, scale:\n"
+	     "  step; needs bench/step.patch), -c (without the references), -l\n"
+	     "  (print /proc/lock_stat of each try); reap, scale:\n"
 	     "  -b TRIES (of a run, whose figures are the least of them); wait: -w MS (the OOM reaper, and exit_mmap() waits for\n"
 	     "  it that long before it takes the lock; needs bench/window.patch)");
 }
@@ -1157,7 +1209,7 @@ int main(int argc, char **argv)
 		return argc < 2;
 	}
 	kind = argv[1];
-	while ((c = getopt(argc - 1, argv + 1, "s:n:p:r:b:w:S:zoc")) != -1) {
+	while ((c = getopt(argc - 1, argv + 1, "s:n:p:r:b:w:S:zmocl")) != -1) {
 		switch (c) {
 		case 's':
 			opt.size = number(optarg) * MiB;
@@ -1191,6 +1243,12 @@ int main(int argc, char **argv)
 		case 'c':
 			opt.count = true;
 			break;
+		case 'l':
+			opt.locks = true;
+			break;
+		case 'm':
+			opt.mixed = true;
+			break;
 		default:
 			return 1;
 		}
@@ -1198,7 +1256,7 @@ int main(int argc, char **argv)
 	machine();
 	snprintf(case_name, sizeof(case_name), "%zu,%d,%s%s",
 		 (size_t)(opt.size / MiB), opt.vmas, opt.thp ? "thp" : "4k",
-		 opt.swap ? ",swap" : "");
+		 !opt.swap ? "" : opt.mixed ? ",swap,mixed" : ",swap");
 
 	if (!strcmp(kind, "back")) {
 		bench_back();
