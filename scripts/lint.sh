@@ -61,6 +61,7 @@ write_touched() {
 new_lines() {
 	awk 'function key(s) {
 			gsub(/:[0-9]+(:[0-9]+)?(-[0-9]+)?/, "", s)
+			gsub(/ line [0-9]+/, "", s)
 			gsub(/\+0x[0-9a-f]+/, "", s)
 			return s
 		}
