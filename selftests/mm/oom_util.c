@@ -720,8 +720,10 @@ static bool klog_read(int fd, char *record, size_t size)
 	do {
 		len = read(fd, record, size - 1);
 	} while (len < 0 && errno == EPIPE);
-	record[len > 0 ? len : 0] = '\0';
-	return len > 0;
+	if (len <= 0)
+		return false;
+	record[len] = '\0';
+	return true;
 }
 
 int oom_klog_wait(int fd, const char *text)
