@@ -60,7 +60,7 @@ lab_base() {
 		PATCHES=$TOP/patches/$BASE SERIES=$TOP/patches/$BASE/series
 		COVER=$PATCHES/COVER_LETTER.md
 	fi
-	EXPECTED=$PATCHES/expected
+	EXPECTED=$TOP/patches/expected
 
 	# A tree of the user's own is kept apart from the lab's.
 	KEY=$BASE${KERNEL:+-user}

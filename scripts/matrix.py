@@ -2,15 +2,12 @@
 # SPDX-License-Identifier: GPL-2.0
 """matrix.py - which patch turned which test, and is that what was expected?
 
-Usage: matrix.py --expected FILE --out DIR LEVEL=RESULT.json ...
+Usage: matrix.py --expected FILE --base BASE --out DIR LEVEL=RESULT.json ...
 
 LEVELs come in the order of the series, the base first; a level is named like
 its patch, without ".patch"; "LEVEL=cached:RESULT.json" marks one that was not
-booted in this run. FILE says of each test, one a line,
-
-  NAME pass                  at each level
-  NAME flips PATCH.patch     fail before that patch, pass from it on
-  NAME skip REASON           at each level, for a reason that contains REASON
+booted in this run. FILE says what each test gives, on which base; its head
+(patches/expected) has the form.
 
 Gives the table on stdout, and in DIR matrix.md, junit.xml and results.ktap.
 Exit: 0 everything is as expected; 2 something differs, named one a line;
@@ -26,6 +23,7 @@ import xml.etree.ElementTree as ET
 
 # What XML has no place for, and a serial line may well give.
 NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+EXPECTED = re.compile(r"(?P<name>\S+)(\s+\[(?P<bases>[^]]*)\])?\s+(?P<kind>pass|flips|skip)(\s+(?P<argument>.+))?")
 MARK = {"pass": "ok", "fail": "FAIL", "skip": "skip", "crash": "CRASH", None: "-"}
 
 
@@ -33,28 +31,38 @@ class BadInput(Exception):
     pass
 
 
-def read_expected(path, patches):
-    """NAME -> (kind, argument); patches are the names that may flip."""
-    expected = {}
+def read_expected(path, base, patches):
+    """NAME -> (kind, argument) on that base; patches are the names that may flip."""
+    expected, seen = {}, set()
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as err:
         raise BadInput(f"{path}: {err.strerror}") from err
     for number, line in enumerate(text.splitlines(), 1):
-        words = line.split("#", 1)[0].split(None, 2)
-        if not words:
+        line = line.split("#", 1)[0].strip()
+        if not line:
             continue
         where = f"{path}:{number}"
-        if len(words) < 2 or words[1] not in ("pass", "flips", "skip"):
-            raise BadInput(f"{where}: not 'NAME pass', 'NAME flips PATCH' or 'NAME skip REASON'")
-        name, kind, argument = words[0], words[1], " ".join(words[2:])
-        if name in expected:
-            raise BadInput(f"{where}: {name} is there twice")
-        if kind == "flips" and argument.removesuffix(".patch") not in patches:
-            raise BadInput(f"{where}: no patch '{argument}' in the series")
-        if kind == "skip" and not argument:
-            raise BadInput(f"{where}: a skip needs a reason")
-        expected[name] = (kind, argument.removesuffix(".patch") if kind == "flips" else argument)
+        if not (m := EXPECTED.fullmatch(line)):
+            raise BadInput(f"{where}: not 'TEST [BASES] pass', '... flips PATCH' or '... skip REASON'")
+        name, bases, kind, argument = m["name"], m["bases"], m["kind"], m["argument"] or ""
+        if (kind == "pass") != (not argument):
+            raise BadInput(f"{where}: a {kind} with{'out' if not argument else ''} an argument")
+        for one in [""] if bases is None else bases.split():
+            if (name, one) in seen:
+                raise BadInput(f"{where}: {name} is there twice{' for ' + one if one else ''}")
+            seen.add((name, one))
+        if bases is None and (name, base) in seen or bases is not None and base not in bases.split():
+            continue
+        expected[name] = (kind, argument)
+    for name, (kind, argument) in expected.items():
+        if kind != "flips":
+            continue
+        found = [p for p in patches if argument in p]
+        if len(found) != 1:
+            raise BadInput(f"{path}: {name} flips {argument}: of {base}'s patches, "
+                           f"{len(found)} have that in their name")
+        expected[name] = (kind, found[0])
     return expected
 
 
@@ -203,6 +211,7 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--expected", type=pathlib.Path, required=True)
+    parser.add_argument("--base", default="mainline")
     parser.add_argument("--out", type=pathlib.Path, required=True)
     parser.add_argument("--order", help="all levels, by comma, where not all are given")
     parser.add_argument("level", nargs="+", metavar="LEVEL=RESULT.json")
@@ -210,7 +219,7 @@ def main():
     try:
         levels = [read_level(a) for a in args.level]
         order = args.order.split(",") if args.order else [lv["name"] for lv in levels]
-        expected = read_expected(args.expected, order[1:])
+        expected = read_expected(args.expected, args.base, order[1:])
     except BadInput as err:
         print(f"matrix.py: {err}", file=sys.stderr)
         return 1

@@ -229,15 +229,19 @@ class Matrix(unittest.TestCase):
     def test_file(self):
         with tempfile.TemporaryDirectory() as d:
             path = pathlib.Path(d) / "expected"
-            path.write_text("# all\none flips 0001-a.patch\ntwo pass\nthree skip swap\n")
-            self.assertEqual(matrix.read_expected(path, self.order[1:]), self.expected)
-            for bad in ("one", "one maybe", "one flips 0009-x.patch", "one flips base",
-                        "one skip", "one pass\none pass"):
+            path.write_text("# all\none flips 0001\ntwo pass # always\nthree skip swap\n"
+                            "two [6.1 6.12] flips -b\nthree [6.1] pass\nfour [6.1] pass\n")
+            self.assertEqual(matrix.read_expected(path, "mainline", self.order[1:]), self.expected)
+            self.assertEqual(matrix.read_expected(path, "6.1", self.order[1:]), {
+                "one": ("flips", "0001-a"), "two": ("flips", "0002-b"), "three": ("pass", ""), "four": ("pass", "")})
+            for bad in ("one", "one maybe", "one flips 0009", "one flips base", "one flips 000", "one flips",
+                        "one skip", "one pass 0001", "one pass\none pass", "one [6.1] pass\none [6.12 6.1] skip x",
+                        "one 6.1 pass", "one [6.1 pass"):
                 path.write_text(bad + "\n")
                 with self.assertRaises(matrix.BadInput, msg=bad):
-                    matrix.read_expected(path, self.order[1:])
+                    matrix.read_expected(path, "mainline", self.order[1:])
             with self.assertRaises(matrix.BadInput):
-                matrix.read_expected(path / "none", [])
+                matrix.read_expected(path / "none", "mainline", [])
 
 
 if __name__ == "__main__":
