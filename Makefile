@@ -6,6 +6,6 @@ COMMANDS := boot boot-all ends compare bench bench-full check lint setup fetch \
 
 boot:
 $(COMMANDS):
-	@./scripts/lab $@ $(LEVEL) $(TEST)
+	@./scripts/lab $@ $(SERIES) $(LEVEL) $(TEST)
 
 .PHONY: $(COMMANDS)

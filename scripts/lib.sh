@@ -235,10 +235,41 @@ no_warnings() {
 	done
 }
 
-# The patches of the series, in order.
+# of_series [WHICH]: of a series file on stdin, the patches in order: all, or those of
+# the mails' series WHICH. A comment "# mm", "# tests" or "# both" says to which the
+# patches after it belong, until the next one; without any, all are "mm".
+of_series() {
+	awk -v which="${1:-}" '/^# (mm|tests|both)$/ { group = $2 }
+		{ sub(/[ \t]*#.*/, "") }
+		NF && (which == "" || group == which || group == "both" || (group == "" && which == "mm"))'
+}
+
+# The same of this base's series.
 series() {
 	[ -r "$SERIES" ] || die "no $SERIES: write the stack with 'scripts/lab export'"
-	sed -e 's/[[:space:]]*#.*//' -e '/^[[:space:]]*$/d' "$SERIES"
+	of_series "${1:-}" <"$SERIES"
+}
+
+# recommit REPO COMMIT TREE PARENT: the same commit with another tree and parent.
+recommit() {
+	git -C "$1" cat-file commit "$2" | sed -e "1s/.*/tree $3/" -e "2s/.*/parent $4/" |
+		git -C "$1" hash-object -t commit -w --stdin
+}
+
+# pick_series WHICH: the commits of that series of mails, on the base without the
+# other's patches.
+pick_series() {
+	local levels name commit parent
+	levels=$(levels)
+	parent=$(git -C "$SRC" rev-parse "$BASE_REF")
+	local -x GIT_INDEX_FILE=$TMP/index
+	while read -r name commit; do
+		lab_git -C "$SRC" read-tree "$parent"
+		lab_git -C "$SRC" apply --cached "$PATCHES/$name.patch" 2>"$TMP/apply" ||
+			die "$name does not apply without the patches that are not of series '$1': $(head -n 1 "$TMP/apply")"
+		parent=$(recommit "$SRC" "$commit" "$(lab_git -C "$SRC" write-tree)" "$parent")
+		echo "$parent"
+	done < <(grep -F -f <(series "$1" | sed 's/\.patch$/ /') <<<"$levels")
 }
 
 # levels: "NAME COMMIT" a line: the base, then the tree after each patch.
@@ -254,6 +285,18 @@ levels() {
 	for i in "${!names[@]}"; do
 		echo "${names[i]%.patch} ${commits[i]}"
 	done
+}
+
+# mail_series [ARG...]: of which series of mails a command is, by its first argument:
+# "mm", also without one, or "tests". Sets WHICH, MAIL_ID (of its tags and folders)
+# and COVER.
+mail_series() {
+	WHICH=mm MAIL_ID=$BASE
+	if [ "${1:-}" = tests ]; then
+		WHICH=tests MAIL_ID=$BASE-tests COVER=${COVER%.md}.tests.md
+		[ "$BASE" != mainline ] || MAIL_ID=tests
+	fi
+	[ -n "$(series "$WHICH")" ] || die "the series of $BASE has no group '$WHICH'"
 }
 
 # drop_worktree: the one in a user's tree goes when the run ends.

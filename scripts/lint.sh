@@ -243,43 +243,53 @@ lint_cover() {
 
 # lint_series FILE...: the patches are in the order of their numbers.
 lint_series() {
-	awk '{ want = sprintf("%04d-", FNR) }
+	awk 'FNR == 1 { n = 0 }
+		/^#/ { next }
+		{ want = sprintf("%04d-", ++n) }
 		index($0, want) != 1 { print FILENAME ":" FNR ": " $0 " does not begin with " want; bad = 1 }
 		END { exit bad }' "$@"
 }
 
+# What is sent, or, with LINT_SERIES, the part of it in one of the series of mails.
 relative_patches() {
-	patch_files | sed "s,^$TOP/,,"
+	series "${LINT_SERIES:-}" | sed "s,^,${PATCHES#"$TOP/"}/,"
+}
+
+covers() {
+	local which
+	for which in ${LINT_SERIES:-mm tests}; do
+		[ -z "$(series "$which")" ] || (mail_series "$which" && echo "${COVER#"$TOP/"}")
+	done
 }
 
 check_cover() {
-	local rc=0
-	lint_cover "$BASE_VERSION" "${COVER#"$TOP/"}" || rc=1
+	local rc=0 f
+	for f in $(covers); do lint_cover "$BASE_VERSION" "$f" || rc=1; done
 	lint_series "${SERIES#"$TOP/"}" || rc=1
 	return $rc
 }
 
 check_columns() {
-	local -a patches
-	mapfile -t patches < <(relative_patches)
-	lint_columns "${patches[@]}" "${COVER#"$TOP/"}"
+	local -a files
+	mapfile -t files < <(relative_patches; covers)
+	lint_columns "${files[@]}"
 }
 
 check_references() {
-	local -a patches
-	mapfile -t patches < <(relative_patches)
+	local -a files
+	mapfile -t files < <(relative_patches; covers)
 	if [ -n "${KERNEL:-}" ] && [ "$(git -C "$KERNEL" rev-parse --is-shallow-repository)" = true ]; then
 		echo "note: KERNEL is a shallow clone: no commit is looked up in it"
 		unset KERNEL
 	fi
-	lint_references "${patches[@]}" "${COVER#"$TOP/"}"
+	lint_references "${files[@]}"
 }
 
 check_codespell() {
 	local -a files
 	mapfile -t files < <({
 		relative_patches
-		echo "${COVER#"$TOP/"}"
+		covers
 		# test_lint has words that are to be found.
 		own_files | grep -E '\.md$|^(selftests|bench|scripts|configs|man)/' |
 			grep -v '/test_lint$'
@@ -293,7 +303,7 @@ check_spdx() {
 	# letters and messages that are sent as they are; what has no comments.
 	mapfile -t files < <(
 		relative_patches
-		own_files | grep -vE '(^|/)(COPYING|series|expected|COVER_LETTER\.md)$|^configs/selftests/|\.(patch|json|svg)$'
+		own_files | grep -vE '(^|/)(COPYING|series|expected|COVER_LETTER(\.tests)?\.md)$|\.(patch|json|svg)$'
 	)
 	lint_spdx "${files[@]}"
 }
