@@ -50,7 +50,7 @@ lab_base() {
 	[ -r "$TOP/configs/$BASE.base" ] ||
 		die "no base '$BASE': there is no configs/$BASE.base"
 	# What most bases do not say.
-	KSFT_DIR=mm CONFIG_WITHOUT='' CONFIG_MORE='' DEB_TARBALL='' KSFT_CFLAGS=''
+	CONFIG_WITHOUT='' CONFIG_MORE='' DEB_TARBALL=''
 	. "$TOP/configs/$BASE.base"
 	. "$TOP/configs/identity"
 
@@ -68,7 +68,7 @@ lab_base() {
 	SRC=$LAB_DIR/src/$KEY		# where the lab builds; nobody edits here
 	OBJ=$LAB_DIR/obj/$KEY
 	IMAGES=$LAB_DIR/images/$KEY
-	SELFTESTS=$LAB_DIR/selftests/$KEY/current
+	SELFTESTS=$LAB_DIR/selftests/current	# one set for all bases
 	LOGS=$LAB_DIR/logs/$KEY
 	RESULTS=$LAB_DIR/results/$KEY
 	# What all clones of a user can share: downloads, and the compiler's cache.
@@ -374,38 +374,6 @@ boot_cached() {
 	cat "$TMP/boot"
 	[ "$rc" != 2 ] || rc=0
 	return "$rc"
-}
-
-# install_selftests OBJ DIR LOG [CFLAGS]: kselftest's own "install" of the part of
-# the tip that configs/BASE.base names, into DIR, built in OBJ; with guest-vmtests
-# as what starts it, where the base has no wrappers.
-install_selftests() {
-	local obj=$1 dir=$2 log=$3 cflags=${4:-} files='' p
-	# TEST_GEN_* given here replace lib.mk's, which would put the folder in front.
-	for p in $KSFT_BINARIES; do files+="$obj/kselftest/$KSFT_DIR/$p "; done
-	# shellcheck disable=SC2317 # called by progress
-	make_selftests() {
-		make -C "$SRC" O="$obj" headers &&
-			rm -rf "$obj/kselftest" &&
-			make -C "$SRC/tools/testing/selftests" O="$obj" TARGETS="$KSFT_DIR" \
-				KSFT_INSTALL_PATH="$dir" \
-				TEST_GEN_PROGS= TEST_GEN_PROGS_EXTENDED= TEST_GEN_MODS_DIR= \
-				TEST_PROGS_EXTENDED= TEST_GEN_FILES="$files" \
-				TEST_PROGS="$KSFT_WRAPPERS" TEST_FILES="$KSFT_FILES" \
-				EXTRA_CFLAGS="-Werror $cflags" install
-	}
-	lab_git -C "$SRC" checkout -q -f --detach "$STACK_REF"
-	mkdir -p "$obj" "$dir"
-	progress selftests "$log" make_selftests ||
-		die "the selftests do not build: $(first_error "$log"); see $log"
-	for p in $KSFT_BINARIES $KSFT_WRAPPERS; do
-		[ -x "$dir/$KSFT_DIR/$p" ] || die "$p was not installed; see $log"
-	done
-	[ -z "$KSFT_WRAPPERS" ] || return 0
-	# The tree's limit is for one program (45 s on 6.1); the boot has one, too.
-	install -m 755 "$TOP/scripts/guest-vmtests" "$dir/$KSFT_DIR/"
-	echo "$KSFT_DIR:guest-vmtests" >>"$dir/kselftest-list.txt"
-	echo timeout=0 >"$dir/$KSFT_DIR/settings"
 }
 
 # What guest_root takes from this machine.
