@@ -120,7 +120,8 @@ cleanup() {
 		kill -TERM -- "-$CHILD" 2>/dev/null || true
 		wait "$CHILD" 2>/dev/null || true
 	fi
-	[ -z "$TMP" ] || rm -rf "$TMP"
+	# Only what lab_tmp made, whatever somebody who sourced this has put there.
+	case $TMP in "$LAB_DIR"/tmp/?*) rm -rf "$TMP" ;; esac
 	if declare -F at_exit >/dev/null; then at_exit; fi
 	exit "$rc"
 }
@@ -293,8 +294,7 @@ levels() {
 mail_series() {
 	WHICH=mm MAIL_ID=$BASE
 	if [ "${1:-}" = tests ]; then
-		WHICH=tests MAIL_ID=$BASE-tests COVER=${COVER%.md}.tests.md
-		[ "$BASE" != mainline ] || MAIL_ID=tests
+		WHICH=tests MAIL_ID=tests COVER=${COVER%.md}.tests.md
 	fi
 	[ -n "$(series "$WHICH")" ] || die "the series of $BASE has no group '$WHICH'"
 }
