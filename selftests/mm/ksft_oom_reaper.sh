@@ -1,4 +1,4 @@
 #!/bin/sh -e
 # SPDX-License-Identifier: GPL-2.0
 
-./run_vmtests.sh -t oom_reaper
+./run_vmtests.sh -t oom_reaper "$@"

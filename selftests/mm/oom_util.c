@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* What the tests of the OOM reaper and of process_mrelease() share. */
 #define _GNU_SOURCE
-#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
@@ -9,453 +7,291 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "cgroup_util.h"
+#include "vm_util.h"
 #include "oom_util.h"
 
-#ifndef __NR_pidfd_open
-#define __NR_pidfd_open 434
-#endif
-#ifndef __NR_process_mrelease
-#define __NR_process_mrelease 448
-#endif
+#define STACK_SIZE (64UL << 10)
 
-/* Between two looks at a condition; short against what the tests measure. */
-#define POLL_NS 200000
-
-void oom_poll_pause(void)
+static int restore_later(struct oom_env *env, const char *path, const char *value)
 {
-	struct timespec ts = { .tv_nsec = POLL_NS };
+	int nr = env->nr_settings;
 
-	nanosleep(&ts, NULL);
-}
-
-long long oom_now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000LL + ts.tv_nsec / 1000000;
-}
-
-int oom_write(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
-	int ret = 0;
-
-	if (fd < 0)
-		return -errno;
-	if (write(fd, text, strlen(text)) < 0)
-		ret = -errno;
-	close(fd);
-	return ret;
-}
-
-int oom_read(const char *path, char *buf, size_t size)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t len;
-
-	if (fd < 0)
-		return -errno;
-	len = read(fd, buf, size - 1);
-	if (len < 0)
-		len = -errno;
-	close(fd);
-	if (len < 0)
-		return len;
-	while (len && buf[len - 1] == '\n')
-		len--;
-	buf[len] = '\0';
+	if (nr == OOM_NR_SETTINGS)
+		return -1;
+	snprintf(env->settings[nr].path, OOM_PATH, "%s", path);
+	snprintf(env->settings[nr].value, OOM_VALUE, "%s", value);
+	env->nr_settings++;
 	return 0;
 }
 
-static int cgroup_write(const char *cgroup, const char *file, const char *text)
+int oom_env_set(struct oom_env *env, const char *path, const char *value)
 {
-	char path[256];
+	char old[OOM_VALUE];
 
-	snprintf(path, sizeof(path), "%s/%s", cgroup, file);
-	return oom_write(path, text);
+	if (read_text(path, old, sizeof(old)) <= 0 || restore_later(env, path, old))
+		return -1;
+	return write_text(path, (char *)value, strlen(value)) < 0 ? -1 : 0;
 }
 
-static int cgroup_read(const char *cgroup, const char *file, char *buf,
-		       size_t size)
+static void undo(struct oom_env *env)
 {
-	char path[256];
-
-	snprintf(path, sizeof(path), "%s/%s", cgroup, file);
-	return oom_read(path, buf, size);
-}
-
-int oom_cgroup_attach(const char *cgroup, pid_t pid)
-{
-	char text[16];
-
-	snprintf(text, sizeof(text), "%d", pid);
-	return cgroup_write(cgroup, "cgroup.procs", text);
-}
-
-int oom_cgroup_attach_thread(const char *cgroup)
-{
-	return cgroup_write(cgroup, "tasks", "0");
+	if (env->frozen[0])
+		cg_write(env->frozen, "freezer.state", "THAWED");
+	/* cg_destroy() kills whoever is left, and tries again until they are gone. */
+	if (env->memcg[0])
+		cg_destroy(env->memcg);
+	if (env->outside[0])
+		cg_destroy(env->outside);
+	if (env->frozen[0])
+		cg_destroy(env->frozen);
+	if (env->mount[0]) {
+		umount2(env->mount, MNT_DETACH);
+		rmdir(env->mount);
+	}
+	if (env->cgroup[0])
+		cg_write(env->cgroup, "cgroup.subtree_control", "-memory");
+	while (env->nr_settings--)
+		write_text(env->settings[env->nr_settings].path,
+			   env->settings[env->nr_settings].value,
+			   strlen(env->settings[env->nr_settings].value));
+	/* The next test waits until it can make this one. */
+	if (env->cgroup[0])
+		cg_destroy(env->cgroup);
+	env->undone = true;
 }
 
 /*
- * Mount point of a cgroup hierarchy: v2, or the v1 one that has @controller.
- * Returns false if it is not mounted.
+ * The harness kills a test that times out, and its whole process group: the
+ * guard is in a session of its own.
  */
-static bool find_hierarchy(const char *controller, char *path, size_t size)
+static int start_guard(struct oom_env *env)
 {
-	char line[512], point[128], type[32], opts[256];
-	FILE *mounts = fopen("/proc/self/mounts", "re");
-	bool found = false;
+	int pidfd = syscall(__NR_pidfd_open, getpid(), 0);
+	struct pollfd test = { .fd = pidfd, .events = POLLIN };
+	pid_t pid;
 
-	if (!mounts)
-		return false;
-	while (!found && fgets(line, sizeof(line), mounts)) {
-		char *opt, *save;
-
-		if (sscanf(line, "%*s %127s %31s %255s", point, type, opts) != 3)
-			continue;
-		if (!controller) {
-			found = !strcmp(type, "cgroup2");
-			continue;
-		}
-		if (strcmp(type, "cgroup"))
-			continue;
-		for (opt = strtok_r(opts, ",", &save); opt && !found;
-		     opt = strtok_r(NULL, ",", &save))
-			found = !strcmp(opt, controller);
+	if (pidfd < 0)
+		return -1;
+	pid = fork();
+	if (!pid) {
+		setsid();
+		while (poll(&test, 1, -1) != 1)
+			;
+		undo(env);
+		_exit(0);
 	}
-	fclose(mounts);
-	if (found)
-		snprintf(path, size, "%s", point);
-	return found;
+	close(pidfd);
+	return pid < 0 ? -1 : 0;
 }
 
-static bool make_mem_cgroup(struct oom_cgroups *cg)
+bool oom_env_undone(struct oom_env *env)
 {
-	char *root = cg->mem_root, controllers[256];
-
-	cg->mem_v2 = true;
-	if (find_hierarchy(NULL, root, sizeof(cg->mem_root)) &&
-	    !cgroup_read(root, "cgroup.controllers", controllers,
-			 sizeof(controllers)) &&
-	    strstr(controllers, "memory") &&
-	    !cgroup_write(root, "cgroup.subtree_control", "+memory"))
-		goto found;
-
-	cg->mem_v2 = false;
-	if (!find_hierarchy("memory", root, sizeof(cg->mem_root)))
-		return false;
-found:
-	snprintf(cg->mem, sizeof(cg->mem), "%s/oom_test.%d", root, getpid());
-	if (mkdir(cg->mem, 0755)) {
-		cg->mem[0] = '\0';
-		return false;
-	}
-	return true;
+	/* Without a cgroup there was nothing to do. */
+	return !env->cgroup[0] || poll_until(env->undone);
 }
 
-const char *oom_cgroups_create(struct oom_cgroups *cg, bool need_mem)
+static bool create_cgroup(char *path, const char *parent, const char *name)
 {
-	char root[128], tmp[] = "/tmp/oom_test.XXXXXX";
+	int len = snprintf(path, OOM_PATH, "%s/%s", parent, name);
 
-	memset(cg, 0, sizeof(*cg));
+	if (len < OOM_PATH && !cg_create(path))
+		return true;
+	path[0] = '\0';
+	return false;
+}
+
+static bool enable_memory(struct oom_env *env, const char *root)
+{
+	char path[OOM_PATH];
+
+	if (!cg_read_strstr(root, "cgroup.subtree_control", "memory"))
+		return true;
+	if (snprintf(path, OOM_PATH, "%s/cgroup.subtree_control", root) >= OOM_PATH ||
+	    write_text(path, "+memory", 7) != 7)
+		return false;
+	return !restore_later(env, path, "-memory");
+}
+
+static bool mount_freezer(struct oom_env *env)
+{
+	snprintf(env->mount, sizeof(env->mount), "/tmp/oom_test.XXXXXX");
+	if (mkdtemp(env->mount) &&
+	    !mount("oom_test", env->mount, "cgroup", 0, "freezer"))
+		return true;
+	rmdir(env->mount);
+	env->mount[0] = '\0';
+	return false;
+}
+
+const char *oom_env_create(struct oom_env *env, bool global)
+{
+	const char *destructive = getenv("RUN_DESTRUCTIVE");
+	char root[OOM_PATH] = "", freezer[OOM_PATH] = "", *mnt = freezer;
+
+	memset(env, 0, sizeof(*env));
 	if (geteuid())
 		return "needs root";
-
-	if (!find_hierarchy("freezer", root, sizeof(root))) {
-		if (!mkdtemp(tmp))
-			return "cannot make a folder in /tmp";
-		if (mount("oom_test", tmp, "cgroup", 0, "freezer")) {
-			rmdir(tmp);
-			return "no cgroup v1 freezer (CONFIG_CGROUP_FREEZER)";
-		}
-		snprintf(cg->mount, sizeof(cg->mount), "%s", tmp);
-		snprintf(root, sizeof(root), "%s", tmp);
-	}
-
-	snprintf(cg->frozen, sizeof(cg->frozen), "%s/oom_test.%d.frozen", root,
-		 getpid());
-	if (mkdir(cg->frozen, 0755)) {
-		cg->frozen[0] = '\0';
-		return "cannot make a freezer cgroup";
-	}
-	snprintf(cg->run, sizeof(cg->run), "%s/oom_test.%d.run", root, getpid());
-	if (mkdir(cg->run, 0755)) {
-		cg->run[0] = '\0';
-		return "cannot make a freezer cgroup";
-	}
-
-	if (need_mem && !make_mem_cgroup(cg))
-		return "no memory cgroup (CONFIG_MEMCG)";
-	return NULL;
-}
-
-/* Whether one of the words of a list, by blanks or NULs, in a file is @word. */
-static bool file_has_word(const char *path, const char *word)
-{
-	FILE *file = fopen(path, "re");
-	size_t len = 0, want = strlen(word);
-	bool same = true, found = false;
-	int c = 0;
-
-	if (!file)
-		return false;
-	while (!found && c != EOF) {
-		c = fgetc(file);
-		if (c == EOF || c == '\0' || isspace(c)) {
-			found = same && len == want;
-			same = true;
-			len = 0;
-		} else {
-			same = same && len < want && c == word[len];
-			len++;
-		}
-	}
-	fclose(file);
-	return found;
-}
-
-static bool in_virtual_machine(void)
-{
-	return file_has_word("/proc/cpuinfo", "hypervisor") ||
-	       file_has_word("/proc/device-tree/compatible",
-			     "linux,dummy-virt") ||
-	       file_has_word("/sys/class/dmi/id/sys_vendor", "QEMU");
-}
-
-const char *oom_global_refused(void)
-{
-	const char *told = getenv("OOM_GLOBAL");
-
-	if (told && strcmp(told, "1"))
-		return "OOM_GLOBAL is not 1: no OOM of the whole machine";
-	if (!told && !in_virtual_machine())
-		return "not a virtual machine: OOM_GLOBAL=1 allows an OOM of the whole machine";
-	if (access("/proc/sysrq-trigger", W_OK))
+	if (read_num("/proc/sys/vm/panic_on_oom"))
+		return "vm.panic_on_oom is set";
+	if (global && (!destructive || strcmp(destructive, "true")))
+		return "an OOM of the whole machine needs run_vmtests.sh -d";
+	if (global && access("/proc/sysrq-trigger", W_OK))
 		return "no /proc/sysrq-trigger (CONFIG_MAGIC_SYSRQ)";
+	if (cg_find_unified_root(root, sizeof(root) - 1, NULL) ||
+	    cg_read_strstr(root, "cgroup.controllers", "memory"))
+		return "no cgroup v2 with a memory controller";
+
+	if (start_guard(env) || oom_set_score_adj(-1000))
+		return "cannot prepare for the OOM killer";
+	if (!poll_until(create_cgroup(env->cgroup, root, "oom_test")))
+		return "the cgroup oom_test of another test is there";
+	if (!enable_memory(env, root) ||
+	    cg_write(env->cgroup, "cgroup.subtree_control", "+memory") ||
+	    !create_cgroup(env->memcg, env->cgroup, "mem") ||
+	    !create_cgroup(env->outside, env->cgroup, "outside"))
+		return "cannot make a memory cgroup";
+
+	if (cg_find_controller_root(freezer, sizeof(freezer) - 1, "freezer")) {
+		if (!mount_freezer(env))
+			return "no cgroup v1 freezer (CONFIG_CGROUP_FREEZER)";
+		mnt = env->mount;
+	}
+	if (!create_cgroup(env->frozen, mnt, "oom_test"))
+		return "cannot make a freezer cgroup";
 	return NULL;
 }
 
-/* SIGKILL for all in the cgroup; returns how many there were. */
-static int kill_all(const char *cgroup)
+int oom_wait_for_kill(void *arg)
 {
-	char path[256];
-	FILE *procs;
-	int pid, nr = 0;
-
-	snprintf(path, sizeof(path), "%s/cgroup.procs", cgroup);
-	procs = fopen(path, "re");
-	if (!procs)
-		return 0;
-	while (fscanf(procs, "%d", &pid) == 1) {
-		if (pid > 0)
-			kill(pid, SIGKILL);
-		nr++;
-	}
-	fclose(procs);
-	return nr;
-}
-
-static int destroy_cgroup(char *cgroup)
-{
-	long long deadline = oom_now_ms() + OOM_DEADLINE_MS;
-
-	if (!cgroup[0])
-		return 0;
-	for (;;) {
-		/* A child may have been born since the last look. */
-		if (!kill_all(cgroup) && !rmdir(cgroup))
-			break;
-		if (oom_now_ms() > deadline)
-			return -ETIMEDOUT;
-		/* Those whose parent the caller is would stay zombies. */
-		while (waitpid(-1, NULL, WNOHANG) > 0)
-			;
-		oom_poll_pause();
-	}
-	cgroup[0] = '\0';
+	for (;;)
+		pause();
 	return 0;
 }
 
-int oom_cgroups_destroy(struct oom_cgroups *cg)
+int oom_ready(struct oom_env *env)
 {
-	int ret = 0, err;
-
-	if (cg->frozen[0])
-		cgroup_write(cg->frozen, "freezer.state", "THAWED");
-	if (cg->mem[0])
-		kill_all(cg->mem);
-	err = destroy_cgroup(cg->frozen);
-	ret = ret ?: err;
-	err = destroy_cgroup(cg->run);
-	ret = ret ?: err;
-	err = destroy_cgroup(cg->mem);
-	ret = ret ?: err;
-	if (cg->mount[0]) {
-		umount2(cg->mount, MNT_DETACH);
-		rmdir(cg->mount);
-		cg->mount[0] = '\0';
-	}
-	return ret;
+	env->ready = true;
+	return oom_wait_for_kill(NULL);
 }
 
-int oom_freeze_start(struct oom_cgroups *cg)
+pid_t oom_start(struct oom_env *env,
+		int (*setup)(const char *cgroup, void *arg), void *arg)
 {
-	return cgroup_write(cg->frozen, "freezer.state", "FROZEN");
+	pid_t pid;
+
+	env->ready = false;
+	pid = cg_run_nowait(env->memcg, setup, arg);
+	if (pid < 0 || !poll_until(env->ready || oom_is_dead(pid)))
+		return -1;
+	return env->ready ? pid : -1;
 }
 
-static int wait_freezer_state(struct oom_cgroups *cg, const char *want)
+pid_t oom_share_mm(int (*fn)(void *arg), int flags, void *arg)
 {
-	long long deadline = oom_now_ms() + OOM_DEADLINE_MS;
-	char state[32];
-	int ret;
+	char *stack = mmap(NULL, STACK_SIZE, PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
-	for (;;) {
-		ret = cgroup_read(cg->frozen, "freezer.state", state,
-				  sizeof(state));
-		if (ret)
-			return ret;
-		if (!strcmp(state, want))
-			return 0;
-		if (oom_now_ms() > deadline)
-			return -ETIMEDOUT;
-		oom_poll_pause();
-	}
+	if (stack == MAP_FAILED)
+		return -1;
+	return clone(fn, stack + STACK_SIZE, CLONE_VM | SIGCHLD | flags, arg);
 }
 
-int oom_freeze(struct oom_cgroups *cg)
+static void *thread_wait_for_kill(void *arg)
 {
-	int ret = oom_freeze_start(cg);
-
-	return ret ?: wait_freezer_state(cg, "FROZEN");
+	oom_wait_for_kill(arg);
+	return NULL;
 }
 
-int oom_thaw(struct oom_cgroups *cg)
+int oom_start_threads(int nr)
 {
-	int ret = cgroup_write(cg->frozen, "freezer.state", "THAWED");
+	pthread_t thread;
 
-	return ret ?: wait_freezer_state(cg, "THAWED");
+	while (nr--)
+		if (pthread_create(&thread, NULL, thread_wait_for_kill, NULL))
+			return -1;
+	return 0;
 }
 
-int oom_freeze_v2(struct oom_cgroups *cg)
+static char *map_small_pages(size_t size)
 {
-	long long deadline = oom_now_ms() + OOM_DEADLINE_MS;
-	int ret = cgroup_write(cg->mem, "cgroup.freeze", "1");
-	char events[128];
+	char *mem = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE |
+			 MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
-	while (!ret) {
-		ret = cgroup_read(cg->mem, "cgroup.events", events,
-				  sizeof(events));
-		if (ret || strstr(events, "frozen 1"))
-			break;
-		if (oom_now_ms() > deadline)
-			return -ETIMEDOUT;
-		oom_poll_pause();
-	}
-	return ret;
+	if (mem == MAP_FAILED)
+		return NULL;
+	/* Without CONFIG_TRANSPARENT_HUGEPAGE it fails, and is not needed. */
+	madvise(mem, size, MADV_NOHUGEPAGE);
+	return mem;
 }
 
-int oom_mem_set_limit(struct oom_cgroups *cg, size_t bytes)
+int oom_set_limit(struct oom_env *env, size_t bytes)
 {
-	char text[32];
-
-	snprintf(text, sizeof(text), "%zu", bytes);
-	if (!cg->mem_v2)
-		return cgroup_write(cg->mem, "memory.limit_in_bytes", text);
 	/* Swap would only put the OOM off; without swap there is no file. */
-	cgroup_write(cg->mem, "memory.swap.max", "0");
-	return cgroup_write(cg->mem, "memory.max", text);
+	cg_write(env->memcg, "memory.swap.max", "0");
+	return cg_write_numeric(env->memcg, "memory.max", bytes);
 }
 
-long long oom_mem_usage(struct oom_cgroups *cg)
+static int allocate(const char *cgroup, void *arg)
 {
-	char text[32];
-	int ret;
+	struct oom_env *env = arg;
+	char *mem = map_small_pages(env->wanted);
 
-	ret = cgroup_read(cg->mem, cg->mem_v2 ? "memory.current" :
-			  "memory.usage_in_bytes", text, sizeof(text));
-	return ret ?: atoll(text);
+	if (!mem)
+		_exit(1);
+	env->waited_ms = oom_touch(mem, env->wanted, psize());
+	_exit(0);
 }
 
-long long oom_wait_mem_usage(struct oom_cgroups *cg, size_t bytes)
+long oom_allocate(struct oom_env *env, size_t size)
 {
-	long long start = oom_now_ms();
-
-	for (;;) {
-		long long usage = oom_mem_usage(cg);
-
-		if (usage < 0)
-			return usage;
-		if (usage <= (long long)bytes)
-			return oom_now_ms() - start;
-		if (oom_now_ms() - start > OOM_DEADLINE_MS)
-			return -ETIMEDOUT;
-		oom_poll_pause();
-	}
+	env->wanted = size;
+	return cg_run(env->memcg, allocate, env) ? -1 : env->waited_ms;
 }
 
-long long oom_figure(const char *path, const char *name)
+int oom_kill_one(void)
 {
-	FILE *file = fopen(path, "re");
-	size_t len = strlen(name);
-	long long value = -ENOENT;
-	char line[256];
-
-	if (!file)
-		return -errno;
-	while (fgets(line, sizeof(line), file)) {
-		if (strncmp(line, name, len) || !strchr(": ", line[len]))
-			continue;
-		value = atoll(line + len + 1);
-		break;
-	}
-	fclose(file);
-	return value;
+	return write_text("/proc/sysrq-trigger", "f", 1) == 1 ? 0 : -1;
 }
 
-long long oom_figure_kb(const char *path, const char *name)
+int oom_freeze(struct oom_env *env)
 {
-	long long kb = oom_figure(path, name);
-
-	return kb < 0 ? kb : kb << 10;
+	if (cg_write(env->frozen, "freezer.state", "FROZEN"))
+		return -1;
+	return poll_until(!cg_read_strcmp(env->frozen, "freezer.state",
+					  "FROZEN\n")) ? 0 : -1;
 }
 
-char oom_task_state(pid_t pid)
+pid_t oom_start_frozen(struct oom_env *env,
+		       int (*setup)(const char *cgroup, void *arg), void *arg)
 {
-	char path[64], text[256], *paren;
+	pid_t pid = oom_start(env, setup, arg);
 
-	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	if (oom_read(path, text, sizeof(text)))
-		return 'X';
-	paren = strrchr(text, ')');
-	return paren && paren[1] ? paren[2] : 'X';
+	return pid < 0 || cg_enter(env->frozen, pid) || oom_freeze(env) ? -1 : pid;
 }
 
-int oom_wait_state(pid_t pid, const char *states)
+bool oom_is_dead(pid_t pid)
 {
-	long long deadline = oom_now_ms() + OOM_DEADLINE_MS;
+	struct pollfd process = {
+		.fd = syscall(__NR_pidfd_open, pid, 0), .events = POLLIN,
+	};
+	bool dead;
 
-	while (!strchr(states, oom_task_state(pid))) {
-		if (oom_now_ms() > deadline)
-			return -ETIMEDOUT;
-		oom_poll_pause();
-	}
-	return 0;
+	if (process.fd < 0)
+		return errno == ESRCH;
+	dead = poll(&process, 1, 0) == 1;
+	close(process.fd);
+	return dead;
 }
 
 int oom_set_score_adj(int adj)
@@ -463,342 +299,107 @@ int oom_set_score_adj(int adj)
 	char text[16];
 
 	snprintf(text, sizeof(text), "%d", adj);
-	return oom_write("/proc/self/oom_score_adj", text);
+	return write_text("/proc/self/oom_score_adj", text, strlen(text)) < 0 ? -1 : 0;
 }
 
-void *oom_map_populated(size_t size)
+char *oom_map(size_t size)
 {
-	char *mem = mmap(NULL, size, PROT_READ | PROT_WRITE,
-			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	size_t i, page = getpagesize();
+	char *mem = map_small_pages(size);
 
-	if (mem == MAP_FAILED)
-		return NULL;
-	madvise(mem, size, MADV_NOHUGEPAGE);
-	for (i = 0; i < size; i += page)
-		mem[i] = 1;
+	if (mem)
+		oom_touch(mem, size, psize());
 	return mem;
 }
 
-/* What one page table maps: it has an entry of a long's size for each page. */
-static size_t table_span(void)
+char *oom_map_sparse(size_t nr)
 {
-	size_t page = getpagesize();
+	/* A page table has an entry of the size of a long for each page. */
+	size_t span = psize() * (psize() / sizeof(long));
+	char *mem = map_small_pages((nr + 1) * span);
 
-	return page * (page / sizeof(long));
-}
-
-void *oom_map_sparse(size_t nr)
-{
-	size_t i, span = table_span(), size = (nr + 1) * span;
-	char *mem = mmap(NULL, size, PROT_READ | PROT_WRITE,
-			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-	if (mem == MAP_FAILED)
+	if (!mem)
 		return NULL;
-	madvise(mem, size, MADV_NOHUGEPAGE);
 	mem = (char *)(((uintptr_t)mem + span - 1) & -span);
-	for (i = 0; i < nr; i++)
-		mem[i * span] = 1;
+	oom_touch(mem, nr * span, span);
 	return mem;
 }
 
-bool oom_have_pt_reclaim(void)
+bool oom_reclaims_page_tables(void)
 {
-	size_t nr = 64, size = nr * table_span();
+	size_t nr = 64, size = nr * psize() * (psize() / sizeof(long));
 	char *mem = oom_map_sparse(nr);
-	long long before, after;
+	long before, after;
 
 	if (!mem)
 		return false;
-	before = oom_figure_kb("/proc/self/status", "VmPTE");
+	before = read_field("/proc/self/status", "VmPTE:");
 	madvise(mem, size, MADV_DONTNEED);
-	after = oom_figure_kb("/proc/self/status", "VmPTE");
+	after = read_field("/proc/self/status", "VmPTE:");
 	munmap(mem, size);
-	return before - after > (long long)(nr * getpagesize() / 2);
+	return before - after > (long)(nr * psize() / 2 >> 10);
 }
 
-pid_t oom_spawn(struct oom_cgroups *cg, int (*fn)(void *arg), void *arg)
-{
-	int ready[2], ret = -EIO;
-	pid_t pid;
-
-	if (pipe2(ready, O_CLOEXEC))
-		return -errno;
-	pid = fork();
-	if (pid < 0) {
-		ret = -errno;
-		close(ready[0]);
-		close(ready[1]);
-		return ret;
-	}
-	if (!pid) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		ret = oom_cgroup_attach(cg->run, 0);
-		if (!ret && cg->mem[0])
-			ret = oom_cgroup_attach(cg->mem, 0);
-		if (!ret)
-			ret = fn(arg);
-		if (write(ready[1], &ret, sizeof(ret)) != sizeof(ret) || ret)
-			_exit(1);
-		for (;;)
-			pause();
-	}
-	close(ready[1]);
-	if (read(ready[0], &ret, sizeof(ret)) != sizeof(ret))
-		ret = -EIO;
-	close(ready[0]);
-	if (!ret)
-		return pid;
-	kill(pid, SIGKILL);
-	waitpid(pid, NULL, 0);
-	return ret < 0 ? ret : -EIO;
-}
-
-bool oom_have_userfaultfd(void)
-{
-	int fd = syscall(__NR_userfaultfd, O_CLOEXEC);
-
-	if (fd < 0)
-		return false;
-	close(fd);
-	return true;
-}
-
-int oom_fault_create(struct oom_fault *fault)
+char *oom_stuck_page(struct oom_stuck *stuck)
 {
 	struct uffdio_api api = { .api = UFFD_API };
-	struct uffdio_register reg = { .mode = UFFDIO_REGISTER_MODE_MISSING };
 
-	fault->uffd = syscall(__NR_userfaultfd, O_CLOEXEC | O_NONBLOCK);
-	if (fault->uffd < 0 || ioctl(fault->uffd, UFFDIO_API, &api))
-		return -errno;
-	fault->page = mmap(NULL, getpagesize(), PROT_READ | PROT_WRITE,
-			   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (fault->page == MAP_FAILED)
-		return -errno;
-	reg.range.start = (uintptr_t)fault->page;
-	reg.range.len = getpagesize();
-	return ioctl(fault->uffd, UFFDIO_REGISTER, &reg) ? -errno : 0;
+	stuck->page = map_small_pages(psize());
+	stuck->uffd = syscall(__NR_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+	if (!stuck->page || stuck->uffd < 0 ||
+	    ioctl(stuck->uffd, UFFDIO_API, &api) ||
+	    uffd_register(stuck->uffd, stuck->page, psize(), true, false, false))
+		return NULL;
+	return stuck->page;
 }
 
-int oom_fault_wait(struct oom_fault *fault)
+int oom_stuck_wait(struct oom_stuck *stuck)
 {
-	struct pollfd pollfd = { .fd = fault->uffd, .events = POLLIN };
-	struct uffd_msg msg;
+	struct pollfd fault = { .fd = stuck->uffd, .events = POLLIN };
 
-	if (poll(&pollfd, 1, OOM_DEADLINE_MS) != 1)
-		return -ETIMEDOUT;
-	return read(fault->uffd, &msg, sizeof(msg)) == sizeof(msg) ? 0 : -EIO;
+	return poll(&fault, 1, OOM_DEADLINE_MS) == 1 ? 0 : -1;
 }
 
 struct reader {
-	pid_t pid;
-	struct oom_fault fault;
+	struct oom_env *env;
+	struct oom_stuck stuck;
+	int mem;
 };
 
-static void *reader_thread(void *arg)
+static void *read_mem(void *arg)
 {
 	struct reader *reader = arg;
-	char path[64];
-	int fd;
 
-	snprintf(path, sizeof(path), "/proc/%d/mem", reader->pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	/* Whatever is mapped; this program's code is, and it is the same. */
-	if (fd >= 0 &&
-	    pread(fd, reader->fault.page, 1, (uintptr_t)reader_thread) < 0)
-		close(fd);
+	/* This program's code is in the other process, too. */
+	if (pread(reader->mem, reader->stuck.page, 1, (uintptr_t)read_mem) < 0)
+		close(reader->mem);
 	return NULL;
 }
 
-static int reader_start(void *arg)
+static int reader_setup(const char *cgroup, void *arg)
 {
 	struct reader *reader = arg;
 	pthread_t thread;
-	int ret;
 
-	ret = oom_set_score_adj(-1000);
-	if (!ret)
-		ret = oom_fault_create(&reader->fault);
-	if (!ret)
-		ret = -pthread_create(&thread, NULL, reader_thread, reader);
-	return ret ?: oom_fault_wait(&reader->fault);
+	if (!oom_stuck_page(&reader->stuck) ||
+	    pthread_create(&thread, NULL, read_mem, reader) ||
+	    oom_stuck_wait(&reader->stuck))
+		return 1;
+	return oom_ready(reader->env);
 }
 
-pid_t oom_spawn_reader(struct oom_cgroups *cg, pid_t pid)
+pid_t oom_start_stuck_reader(struct oom_env *env, pid_t pid)
 {
-	struct reader reader = { .pid = pid };
-
-	return oom_spawn(cg, reader_start, &reader);
-}
-
-int oom_pin_cpu(int cpu)
-{
-	cpu_set_t set;
-
-	CPU_ZERO(&set);
-	CPU_SET(cpu, &set);
-	return sched_setaffinity(0, sizeof(set), &set) ? -errno : 0;
-}
-
-static void *hog_thread(void *arg)
-{
-	struct oom_hog *hog = arg;
-	char byte;
-
-	if (read(hog->pipe[0], &byte, 1) == 1)
-		hog->runs = true;
-	while (hog->runs && !hog->ends)
-		;
-	return NULL;
-}
-
-int oom_hog_create(struct oom_hog *hog, int cpu)
-{
-	struct sched_param param = { .sched_priority = 1 };
-	pthread_attr_t attr;
-	cpu_set_t set;
-	int ret;
-
-	memset(hog, 0, sizeof(*hog));
-	if (pipe2(hog->pipe, O_CLOEXEC))
-		return -errno;
-	CPU_ZERO(&set);
-	CPU_SET(cpu, &set);
-	pthread_attr_init(&attr);
-	pthread_attr_setaffinity_np(&attr, sizeof(set), &set);
-	pthread_attr_setinheritsched(&attr, PTHREAD_EXPLICIT_SCHED);
-	pthread_attr_setschedpolicy(&attr, SCHED_FIFO);
-	pthread_attr_setschedparam(&attr, &param);
-	ret = pthread_create(&hog->thread, &attr, hog_thread, hog);
-	pthread_attr_destroy(&attr);
-	if (!ret)
-		return 0;
-	close(hog->pipe[0]);
-	close(hog->pipe[1]);
-	return -ret;
-}
-
-int oom_hog_run(struct oom_hog *hog)
-{
-	long long deadline = oom_now_ms() + OOM_DEADLINE_MS;
-
-	if (write(hog->pipe[1], "", 1) != 1)
-		return -errno;
-	while (!hog->runs)
-		if (oom_now_ms() > deadline)
-			return -ETIMEDOUT;
-	return 0;
-}
-
-void oom_hog_end(struct oom_hog *hog)
-{
-	hog->ends = true;
-	/* Ends the wait of a hog that never ran. */
-	close(hog->pipe[1]);
-	pthread_join(hog->thread, NULL);
-	close(hog->pipe[0]);
-}
-
-int oom_klog_open(void)
-{
-	int fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-
-	if (fd < 0)
-		return -errno;
-	lseek(fd, 0, SEEK_END);
-	return fd;
-}
-
-/* The next record of the log; false if there is none yet. */
-static bool klog_read(int fd, char *record, size_t size)
-{
-	ssize_t len;
-
-	/* EPIPE: records were overwritten before they were read. */
-	do {
-		len = read(fd, record, size - 1);
-	} while (len < 0 && errno == EPIPE);
-	if (len <= 0)
-		return false;
-	record[len] = '\0';
-	return true;
-}
-
-int oom_klog_wait(int fd, const char *text)
-{
-	long long deadline = oom_now_ms() + OOM_DEADLINE_MS;
-	char record[1024];
-
-	for (;;) {
-		while (klog_read(fd, record, sizeof(record)))
-			if (strstr(record, text))
-				return 0;
-		if (oom_now_ms() > deadline)
-			return -ETIMEDOUT;
-		oom_poll_pause();
-	}
-}
-
-int oom_klog_check(int fd, char *line, size_t size)
-{
-	static const char * const complaints[] = {
-		"BUG: ", "WARNING: ", "INFO: task ", "INFO: rcu", "Oops",
-		"general protection fault", "unable to reap", NULL
-	};
-	char record[1024];
-	unsigned int i;
-
-	while (klog_read(fd, record, sizeof(record))) {
-		for (i = 0; complaints[i]; i++) {
-			if (!strstr(record, complaints[i]))
-				continue;
-			snprintf(line, size, "%s", strchr(record, ';') ?: record);
-			return 1;
-		}
-	}
-	return 0;
-}
-
-int oom_pagemap_open(pid_t pid)
-{
+	struct reader reader = { .env = env };
 	char path[64];
-	int fd;
+	pid_t ret;
 
-	snprintf(path, sizeof(path), "/proc/%d/pagemap", pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	return fd < 0 ? -errno : fd;
-}
-
-int oom_pagemap_present(int fd, const void *addr)
-{
-	unsigned long long entry;
-	off_t pos = (uintptr_t)addr / getpagesize() * sizeof(entry);
-	ssize_t len = pread(fd, &entry, sizeof(entry), pos);
-
-	if (len < 0)
-		return -errno;
-	/* A process whose mm is gone has no pages, and no entries. */
-	if (len != sizeof(entry))
-		return 0;
-	/* Documentation/admin-guide/mm/pagemap.rst: bit 63 is "present". */
-	return entry >> 63;
-}
-
-int oom_pidfd_open(pid_t pid)
-{
-	int fd = syscall(__NR_pidfd_open, pid, 0);
-
-	return fd < 0 ? -errno : fd;
-}
-
-bool oom_have_mrelease(void)
-{
-	int err = syscall(-1) ? errno : 0;
-
-	/* What a kernel without it says to any unknown number. */
-	return oom_mrelease(-1, 0) != -err;
+	snprintf(path, sizeof(path), "/proc/%d/mem", pid);
+	reader.mem = open(path, O_RDONLY | O_CLOEXEC);
+	if (reader.mem < 0)
+		return -1;
+	ret = oom_start(env, reader_setup, &reader);
+	close(reader.mem);
+	return ret;
 }
 
 int oom_mrelease(int pidfd, unsigned int flags)

@@ -1,184 +1,166 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What the tests of the OOM reaper and of process_mrelease() share: a pair of
- * cgroups that holds every process of a test, processes that wait to be
- * killed, and the few figures to wait for.
- *
- * Functions that return int return 0 or a negative errno. Times are in
- * milliseconds, sizes in bytes. Nothing here sleeps for a fixed time: a wait
- * polls its condition, and OOM_DEADLINE_MS bounds it.
+ * Cgroups and victims for tests of the OOM killer, its reaper and
+ * process_mrelease(). Functions that return int return 0, or -1 on failure.
  */
 #ifndef _SELFTESTS_MM_OOM_UTIL_H
 #define _SELFTESTS_MM_OOM_UTIL_H
 
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
-#include <stddef.h>
 #include <sys/types.h>
+#include <time.h>
 
-#define MiB 1048576UL
+#define MiB 1048576L
 
 /* OOM_REAPER_DELAY in mm/oom_kill.c is 2 * HZ. */
 #define OOM_REAPER_DELAY_MS 2000
 
 /*
- * Far more than any wait takes that ends at all, a kernel with every debug
- * option in an emulator included. Only a broken kernel runs into it.
+ * What takes longer has waited for the reaper's delay. Late ticks shorten that,
+ * and a slow machine needs some 100 ms without it.
  */
-#define OOM_DEADLINE_MS 30000
+#define OOM_DELAYED_MS 1500
 
-/* For the harness; above the sum of the waits that a test can be stuck in. */
+/* Only a broken kernel takes that long, even with debug options on. */
+#define OOM_DEADLINE_MS 30000
 #define OOM_TEST_TIMEOUT_S 120
 
+/* Poll @cond for at most @ms milliseconds; returns whether it became true. */
+#define poll_for(ms, cond) ({						\
+	struct timespec __pause = { .tv_nsec = 200000 };		\
+	long long __end = now_ms() + (ms);				\
+	bool __true;							\
+									\
+	while (!(__true = (cond)) && now_ms() < __end)			\
+		nanosleep(&__pause, NULL);				\
+	__true;								\
+})
+#define poll_until(cond) poll_for(OOM_DEADLINE_MS, cond)
+
+#define OOM_NR_SETTINGS 4
+#define OOM_PATH 128
+#define OOM_VALUE 32
+
 /*
- * Every process of a test is in the memory cgroup and in one of the two v1
- * freezer cgroups, so that the end of a test finds them all, whoever their
- * parent is by then. The paths are inside a fixture that parent and child
- * share, hence arrays.
+ * What a test changes in the system. Another process, the guard, undoes that
+ * when the test has ended, or was killed. They have to share this memory, as
+ * they do in a fixture with FIXTURE_TEARDOWN_PARENT().
  */
-struct oom_cgroups {
-	char mount[64];		/* v1 freezer, if mounted by the test */
-	char run[192];		/* v1 freezer cgroup, never frozen */
-	char frozen[192];	/* v1 freezer cgroup, for oom_freeze() */
-	char mem[192];		/* memory cgroup; empty if there is none */
-	char mem_root[128];	/* where it is in */
-	bool mem_v2;
+struct oom_env {
+	char cgroup[OOM_PATH];	/* version 2, with all processes of the test */
+	char memcg[OOM_PATH];	/* below it, for the memory limit */
+	char outside[OOM_PATH];	/* below it, without a limit */
+	char frozen[OOM_PATH];	/* version 1 freezer */
+	char mount[32];		/* the freezer's mount, if the test made it */
+	struct {
+		char path[OOM_PATH], value[OOM_VALUE];
+	} settings[OOM_NR_SETTINGS];
+	int nr_settings;
+	atomic_bool ready;	/* see oom_start() */
+	size_t wanted;		/* see oom_allocate() */
+	atomic_long waited_ms;
+	atomic_bool undone;
 };
 
-/*
- * Why the cgroups cannot be had, for SKIP(); NULL if they are there. Needs
- * root. oom_cgroups_destroy() takes what was made, from any state: it thaws,
- * kills what is left and removes the cgroups.
- */
-const char *oom_cgroups_create(struct oom_cgroups *cg, bool need_mem);
-int oom_cgroups_destroy(struct oom_cgroups *cg);
+static inline long long now_ms(void)
+{
+	struct timespec ts;
 
-/* Move the process @pid (0: the caller) into the cgroup. */
-int oom_cgroup_attach(const char *cgroup, pid_t pid);
-/* Move the calling thread alone. v1 only. */
-int oom_cgroup_attach_thread(const char *cgroup);
-
-/* Freeze or thaw what is in cg->frozen; returns when the kernel says so. */
-int oom_freeze(struct oom_cgroups *cg);
-int oom_freeze_start(struct oom_cgroups *cg);
-int oom_thaw(struct oom_cgroups *cg);
-/* Freeze what is in cg->mem, by the cgroup v2 freezer; needs cg->mem_v2. */
-int oom_freeze_v2(struct oom_cgroups *cg);
-
-int oom_mem_set_limit(struct oom_cgroups *cg, size_t bytes);
-/* Bytes charged to the memory cgroup, or a negative errno. */
-long long oom_mem_usage(struct oom_cgroups *cg);
-/*
- * Wait until the cgroup's usage is at most @bytes. Returns for how long the
- * caller waited, or -ETIMEDOUT.
- */
-long long oom_wait_mem_usage(struct oom_cgroups *cg, size_t bytes);
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000LL + ts.tv_nsec / 1000000;
+}
 
 /*
- * The number that follows @name in a file of /proc with a line for each figure
- * (meminfo, vmstat, smaps_rollup), or a negative errno.
+ * Write to one byte in each @step bytes. Returns the longest time between two
+ * of them in ms, which is how long the caller waited for memory.
  */
-long long oom_figure(const char *path, const char *name);
-/* The same for a figure in kB, in bytes. */
-long long oom_figure_kb(const char *path, const char *name);
+static inline long oom_touch(char *mem, size_t size, size_t step)
+{
+	long long now, last = now_ms();
+	long longest = 0;
+	size_t i;
 
-long long oom_now_ms(void);
-
-/* Between two looks at a condition. */
-void oom_poll_pause(void);
+	for (i = 0; i < size; i += step) {
+		mem[i] = 1;
+		now = now_ms();
+		if (now - last > longest)
+			longest = now - last;
+		last = now;
+	}
+	return longest;
+}
 
 /*
- * Why an OOM of the whole machine cannot be forced, for SKIP(); NULL if it can.
- * It may take a process that is none of the test's, so it is for virtual
- * machines, and for others if the environment has OOM_GLOBAL=1. OOM_GLOBAL=0
- * refuses it anywhere.
+ * Create the cgroups, and set the caller's oom_score_adj to -1000. Returns
+ * NULL, or why the test has to be skipped. @global: the test forces an OOM of
+ * the whole machine, which may kill anybody.
  */
-const char *oom_global_refused(void);
+const char *oom_env_create(struct oom_env *env, bool global);
+/* For the teardown in the parent: wait until the guard is done. */
+bool oom_env_undone(struct oom_env *env);
+/* Change a setting in /proc or /sys until the end of the test. */
+int oom_env_set(struct oom_env *env, const char *path, const char *value);
 
-int oom_write(const char *path, const char *text);
-/* The file's text, without a newline at its end. */
-int oom_read(const char *path, char *buf, size_t size);
+/*
+ * Start a process in env->memcg that runs setup(cgroup, arg). When that is
+ * done, it calls oom_ready(), which waits to be killed. Returns the pid, or -1
+ * if setup() returned.
+ */
+pid_t oom_start(struct oom_env *env,
+		int (*setup)(const char *cgroup, void *arg), void *arg);
+int oom_ready(struct oom_env *env);
+/* The same, and freeze it then, with what else is in env->frozen. */
+pid_t oom_start_frozen(struct oom_env *env,
+		       int (*setup)(const char *cgroup, void *arg), void *arg);
+/* Start a process that shares the caller's memory and runs fn(arg). */
+pid_t oom_share_mm(int (*fn)(void *arg), int flags, void *arg);
+int oom_wait_for_kill(void *arg);
+/* Start threads of the caller that wait to be killed. */
+int oom_start_threads(int nr);
 
-/* State letter of /proc/<pid>/stat, or 'X' if the process is gone. */
-char oom_task_state(pid_t pid);
-/* Wait until @pid is in one of @states (as in "DZX"). */
-int oom_wait_state(pid_t pid, const char *states);
+/* Limit what env->memcg may use. */
+int oom_set_limit(struct oom_env *env, size_t bytes);
+/*
+ * Have a process in env->memcg allocate @size bytes and exit. Returns the
+ * longest time that it waited for a page in ms, or -1.
+ */
+long oom_allocate(struct oom_env *env, size_t size);
+/* Have the OOM killer of the whole machine kill somebody; it does so later. */
+int oom_kill_one(void);
 
-/* Sets oom_score_adj of the caller. */
+int oom_freeze(struct oom_env *env);
+
+/* Whether the process has ended; it may still be a zombie. */
+bool oom_is_dead(pid_t pid);
 int oom_set_score_adj(int adj);
 
-/* Map private memory without huge pages, and touch all of it. */
-void *oom_map_populated(size_t size);
-
-/* Map what needs @nr page tables, and touch one page of each. */
-void *oom_map_sparse(size_t nr);
-/* Whether the kernel frees page tables that a zap empties (PT_RECLAIM). */
-bool oom_have_pt_reclaim(void);
-
-/*
- * Start a child, in cg->run and in the memory cgroup, that runs @fn(@arg) and
- * then waits to be killed. Returns its pid once @fn is through, or a negative
- * errno. A @fn that returns other than 0 has failed.
- */
-pid_t oom_spawn(struct oom_cgroups *cg, int (*fn)(void *arg), void *arg);
+/* Map private memory without huge pages, and touch each page of it. */
+char *oom_map(size_t size);
+/* The same, but touch only one page for each of @nr page tables. */
+char *oom_map_sparse(size_t nr);
+/* Whether the kernel frees page tables that MADV_DONTNEED empties. */
+bool oom_reclaims_page_tables(void);
 
 /*
- * A page that its process gets only from a userfaultfd: who touches it is
- * stuck until killed, and has the mm pinned.
+ * A page whose first user is stuck in its page fault until killed.
+ * oom_stuck_page() returns it, or NULL without userfaultfd.
  */
-struct oom_fault {
+struct oom_stuck {
 	int uffd;
 	char *page;
 };
 
-bool oom_have_userfaultfd(void);
-int oom_fault_create(struct oom_fault *fault);
+char *oom_stuck_page(struct oom_stuck *stuck);
 /* Wait until somebody is stuck. */
-int oom_fault_wait(struct oom_fault *fault);
+int oom_stuck_wait(struct oom_stuck *stuck);
 
 /*
- * Start a child that reads the memory of the process @pid and is stuck in that:
- * until it is killed, it pins the mm, and nothing else of the process.
+ * Start a process that is stuck in a read of /proc/@pid/mem: it has the mm
+ * pinned until it is killed. Returns its pid, or -1.
  */
-pid_t oom_spawn_reader(struct oom_cgroups *cg, pid_t pid);
+pid_t oom_start_stuck_reader(struct oom_env *env, pid_t pid);
 
-/* Pins the caller to one CPU. */
-int oom_pin_cpu(int cpu);
-
-/*
- * A thread that keeps everybody else off a CPU, at a real-time priority. Not
- * for longer than a few 100 ms: the scheduler saves 5 % of each second for the
- * others.
- */
-struct oom_hog {
-	pthread_t thread;
-	int pipe[2];
-	atomic_bool runs, ends;
-};
-
-/* The thread sleeps until oom_hog_run(), which returns when it has the CPU. */
-int oom_hog_create(struct oom_hog *hog, int cpu);
-int oom_hog_run(struct oom_hog *hog);
-void oom_hog_end(struct oom_hog *hog);
-
-/* Kernel log from now on; the file descriptor or a negative errno. */
-int oom_klog_open(void);
-/*
- * The first line in the log since oom_klog_open() that is a kernel's complaint
- * (BUG, WARNING, hung task, ...) goes to @line. Returns 1 if there is one,
- * else 0.
- */
-int oom_klog_check(int fd, char *line, size_t size);
-/* Wait for a line with @text, in the log since oom_klog_open(). */
-int oom_klog_wait(int fd, const char *text);
-
-int oom_pagemap_open(pid_t pid);
-/* Whether the page at @addr is present: 1, 0 or a negative errno. */
-int oom_pagemap_present(int fd, const void *addr);
-
-int oom_pidfd_open(pid_t pid);
-bool oom_have_mrelease(void);
 /* process_mrelease(2): 0 or a negative errno. */
 int oom_mrelease(int pidfd, unsigned int flags);
 
