@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: GPL-2.0
+#include <err.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "cgroup_util.h"
+#include "vm_util.h"
+#include "measure.h"
+
+void must(long long ret, const char *what)
+{
+	if (ret == -1)
+		errx(1, "%s", what);
+	if (ret < 0)
+		errx(1, "%s: %s", what, strerror(-ret));
+}
+
+double clock_us(clockid_t clock)
+{
+	struct timespec ts = { 0 };
+
+	clock_gettime(clock, &ts);
+	return ts.tv_sec * 1e6 + ts.tv_nsec / 1e3;
+}
+
+double cpu_us(pid_t pid)
+{
+	clockid_t clock;
+
+	return clock_getcpuclockid(pid, &clock) ? 0 : clock_us(clock);
+}
+
+void pin_cpu(int cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	if (sched_setaffinity(0, sizeof(set), &set))
+		err(1, "cannot run on CPU %d", cpu);
+}
+
+long long field_bytes(const char *path, const char *field)
+{
+	long long kb = read_field(path, field);
+
+	return kb < 0 ? -1 : kb << 10;
+}
+
+int write_setting(const char *path, const char *text)
+{
+	ssize_t ret = write_text(path, (char *)text, strlen(text));
+
+	return ret < 0 ? ret : 0;
+}
+
+int open_pidfd(pid_t pid)
+{
+	int fd = syscall(__NR_pidfd_open, pid, 0);
+
+	if (fd < 0)
+		err(1, "pidfd_open");
+	return fd;
+}
+
+void with_env(bool global, void (*fn)(struct oom_env *env, void *arg), void *arg)
+{
+	static struct oom_env *env;
+	const char *why;
+	int status;
+	pid_t pid;
+
+	if (!env)
+		env = mmap(NULL, sizeof(*env), PROT_READ | PROT_WRITE,
+			   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (env == MAP_FAILED)
+		err(1, "no memory");
+	/* Who runs this program has a machine for it. */
+	setenv("RUN_DESTRUCTIVE", "true", 1);
+	fflush(stdout);
+	pid = fork();
+	if (!pid) {
+		why = oom_env_create(env, global);
+		if (why)
+			errx(1, "%s", why);
+		fn(env, arg);
+		exit(0);
+	}
+	if (pid < 0 || waitpid(pid, &status, 0) != pid)
+		err(1, "cannot start a process");
+	if (!oom_env_undone(env))
+		errx(1, "cannot remove the cgroups");
+	/* Those that are left to a program that is a subreaper. */
+	while (waitpid(-1, NULL, WNOHANG) > 0)
+		;
+	/* It has said why. */
+	if (status)
+		exit(1);
+}
+
+struct start {
+	void (*setup)(void *arg);
+	void *arg;
+	int done[2];
+};
+
+static int started(const char *cgroup, void *arg)
+{
+	struct start *start = arg;
+
+	start->setup(start->arg);
+	if (write(start->done[1], "", 1) != 1)
+		err(1, "no pipe");
+	return oom_wait_for_kill(NULL);
+}
+
+pid_t start_process(struct oom_env *env, void (*setup)(void *arg), void *arg)
+{
+	struct start start = { .setup = setup, .arg = arg };
+	pid_t pid;
+	char byte;
+
+	if (pipe2(start.done, O_CLOEXEC))
+		err(1, "no pipe");
+	pid = cg_run_nowait(env->memcg, started, &start);
+	must(pid, "cannot start a process");
+	close(start.done[1]);
+	/* It has said why it ended. */
+	if (read(start.done[0], &byte, 1) != 1)
+		errx(1, "a process has ended too early");
+	close(start.done[0]);
+	return pid;
+}
+
+void kill_frozen(struct oom_env *env, pid_t pid)
+{
+	must(cg_enter(env->frozen, pid), "cannot move a process to the freezer");
+	must(oom_freeze(env), "cannot freeze");
+	kill(pid, SIGKILL);
+}
+
+void thaw(struct oom_env *env)
+{
+	must(cg_write(env->frozen, "freezer.state", "THAWED"), "cannot thaw");
+}

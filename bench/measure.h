@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the programs of the benchmark share: clocks, CPUs, figures of /proc, and
+ * the cgroups to work in. Whatever fails here ends the program, with a message.
+ */
+#ifndef _BENCH_MEASURE_H
+#define _BENCH_MEASURE_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+#include <time.h>
+
+#include "oom_util.h"
+
+#ifndef MADV_PAGEOUT
+#define MADV_PAGEOUT 21
+#endif
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
+#define HUGE_SIZE (2 * MiB)
+
+/* For what returns -1, or a negative errno. */
+void must(long long ret, const char *what);
+
+double clock_us(clockid_t clock);
+/* CPU time of a process, as far as it has got. */
+double cpu_us(pid_t pid);
+
+static inline double now_us(void)
+{
+	return clock_us(CLOCK_MONOTONIC);
+}
+
+/* The caller stays on that CPU. */
+void pin_cpu(int cpu);
+
+/* Bytes in the line that begins with @field, such as "VmPTE:"; -1 if none does. */
+long long field_bytes(const char *path, const char *field);
+static inline long long meminfo(const char *field)
+{
+	return field_bytes("/proc/meminfo", field);
+}
+
+/* 0, or a negative errno. */
+int write_setting(const char *path, const char *text);
+
+int open_pidfd(pid_t pid);
+
+/*
+ * Have a process of its own make the cgroups and run fn(env, arg). Returns when
+ * it is through, and all that it left behind is gone. @global: it forces OOMs of
+ * the whole machine.
+ */
+void with_env(bool global, void (*fn)(struct oom_env *env, void *arg), void *arg);
+
+/*
+ * Start a process in env->memcg that runs setup(arg) and then waits to be killed.
+ * Returns its pid when it has come so far. As oom_start(), but without a limit of
+ * time, for what takes all memory, and without polling beside what is measured.
+ */
+pid_t start_process(struct oom_env *env, void (*setup)(void *arg), void *arg);
+
+/* Kill a process, but have the freezer keep it from exiting until thaw(). */
+void kill_frozen(struct oom_env *env, pid_t pid);
+void thaw(struct oom_env *env);
+
+#endif /* _BENCH_MEASURE_H */
