@@ -21,7 +21,6 @@
  * Modes take turns within a run. A first run is not printed. Exits with 1 when
  * something went wrong; stderr says what.
  */
-#define _GNU_SOURCE
 #include <err.h>
 #include <errno.h>
 #include <signal.h>
@@ -30,10 +29,10 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "oom_util.h"
+#include "cgroup_util.h"
+#include "measure.h"
 
 #define MAX_PROCS 256
 #define REAP_SIZE (64 * MiB)
@@ -43,29 +42,6 @@ static const char * const modes[] = { "one", "same", "own" };
 
 static size_t size;
 static int procs = 64, runs = 5, cpus;
-static struct oom_cgroups cg;
-
-/* For what returns a negative errno. */
-static void must(long long ret, const char *what)
-{
-	if (ret < 0)
-		errx(1, "%s: %s", what, strerror(-ret));
-}
-
-static double clock_us(clockid_t clock)
-{
-	struct timespec ts = { 0 };
-
-	clock_gettime(clock, &ts);
-	return ts.tv_sec * 1e6 + ts.tv_nsec / 1e3;
-}
-
-static double cpu_us(pid_t pid)
-{
-	clockid_t clock;
-
-	return clock_getcpuclockid(pid, &clock) ? 0 : clock_us(clock);
-}
 
 /* Run -1 is the warm-up. */
 static void result(int run, const char *mode, const char *metric, double value)
@@ -75,7 +51,7 @@ static void result(int run, const char *mode, const char *metric, double value)
 	if (strcmp(mode, "mrelease"))
 		printf("R\tmlock\texit,%zu,%d\t", size / MiB, procs);
 	else
-		printf("R\tmlock\treap,%lu\t", REAP_SIZE / MiB);
+		printf("R\tmlock\treap,%ld\t", REAP_SIZE / MiB);
 	printf("%d\t%s\t%s\t%.3f\n", run, mode, metric, value);
 }
 
@@ -85,20 +61,17 @@ static void result(int run, const char *mode, const char *metric, double value)
  */
 static long long mlocked(void)
 {
-	must(oom_write("/proc/sys/vm/drop_caches", "1"), "drop_caches");
-	must(oom_write("/proc/sys/vm/stat_refresh", "1"), "stat_refresh");
-	return oom_figure("/proc/meminfo", "Mlocked");
+	must(write_setting("/proc/sys/vm/drop_caches", "1"), "drop_caches");
+	must(write_setting("/proc/sys/vm/stat_refresh", "1"), "stat_refresh");
+	return meminfo("Mlocked:") >> 10;
 }
 
 static void mlocked_left(int run, const char *mode, long long before)
 {
-	long long left = oom_figure("/proc/meminfo", "Mlocked") - before;
-	long long deadline = oom_now_ms() + OOM_DEADLINE_MS;
+	long long left = (meminfo("Mlocked:") >> 10) - before;
 
 	result(run, mode, "left", left);
-	do {
-		left = mlocked() - before;
-	} while (left > 0 && oom_now_ms() < deadline);
+	poll_until((left = mlocked() - before) <= 0);
 	result(run, mode, "drained", left);
 }
 
@@ -157,17 +130,14 @@ struct locker {
 	pid_t group;
 };
 
-static int lock_file(void *arg)
+static void lock_file(void *arg)
 {
 	struct locker *l = arg;
-	int ret = oom_pin_cpu(l->cpu);
 	void *mem = mmap(NULL, size, PROT_READ, MAP_SHARED, l->fd, 0);
 
-	if (ret)
-		return ret;
+	pin_cpu(l->cpu);
 	if (mem == MAP_FAILED || mlock(mem, size) || setpgid(0, l->group))
-		return -errno;
-	return 0;
+		err(1, "cannot lock a file");
 }
 
 /* To be on a CPU means that whoever was there has had its time counted. */
@@ -176,36 +146,50 @@ static void visit_cpus(void)
 	int i;
 
 	for (i = 0; i < cpus; i++)
-		must(oom_pin_cpu(i), "sched_setaffinity");
+		pin_cpu(i);
 }
 
-/* Has @nr processes lock the files, and die together; adds up their figures. */
-static void together(const int *fds, int nr, int first, struct figures *f)
+static bool sleeps(pid_t pid)
+{
+	return !proc_read_strstr(pid, false, "status", "State:\tS");
+}
+
+/* Has @nr processes lock the files. */
+static void start_lockers(struct oom_env *env, const int *fds, int nr, int first,
+			  pid_t *pid)
 {
 	struct locker l = { 0 };
-	pid_t pid[MAX_PROCS] = { 0 };
-	siginfo_t info;
 	int i;
 
 	for (i = 0; i < nr; i++) {
 		l.fd = fds[first + i];
 		l.cpu = (first + i) % cpus;
-		pid[i] = oom_spawn(&cg, lock_file, &l);
-		must(pid[i], "cannot start a process");
+		pid[i] = start_process(env, lock_file, &l);
 		l.group = pid[0];
 	}
 	for (i = 0; i < nr; i++)
-		must(oom_wait_state(pid[i], "S"), "a process does not wait");
+		must(poll_until(sleeps(pid[i])) ? 0 : -1, "a process does not wait");
+}
+
+/* They die together; adds up their figures. */
+static void together(struct oom_env *env, const int *fds, int nr, int first,
+		     struct figures *f)
+{
+	pid_t pid[MAX_PROCS];
+	siginfo_t info;
+	int i;
+
+	start_lockers(env, fds, nr, first, pid);
 	visit_cpus();
 	for (i = 0; i < nr; i++)
 		f->cpu -= cpu_us(pid[i]);
 	add_locks(f, -1);
-	f->wall -= clock_us(CLOCK_MONOTONIC);
+	f->wall -= now_us();
 	kill(-pid[0], SIGKILL);
 	for (i = 0; i < nr; i++)
 		if (waitid(P_PID, pid[i], &info, WEXITED | WNOWAIT))
 			err(1, "waitid");
-	f->wall += clock_us(CLOCK_MONOTONIC);
+	f->wall += now_us();
 	add_locks(f, 1);
 	visit_cpus();
 	for (i = 0; i < nr; i++) {
@@ -214,7 +198,7 @@ static void together(const int *fds, int nr, int first, struct figures *f)
 	}
 }
 
-static void one_exit(int run, int mode)
+static void one_exit(struct oom_env *env, int run, int mode)
 {
 	struct figures f = { 0 };
 	int fds[MAX_PROCS], i;
@@ -224,7 +208,7 @@ static void one_exit(int run, int mode)
 		fds[i] = !i || mode == OWN ? make_file() : fds[0];
 	before = mlocked();
 	for (i = 0; i < (mode == ONE ? procs : 1); i++)
-		together(fds, mode == ONE ? 1 : procs, i, &f);
+		together(env, fds, mode == ONE ? 1 : procs, i, &f);
 	result(run, modes[mode], "cpu", f.cpu / procs);
 	result(run, modes[mode], "wall", f.wall / procs);
 	if (f.counts) {
@@ -238,42 +222,47 @@ static void one_exit(int run, int mode)
 		close(fds[i]);
 }
 
-static int lock_memory(void *arg)
+static void lock_memory(void *arg)
 {
-	void *mem = oom_map_populated(REAP_SIZE);
+	void *mem = oom_map(REAP_SIZE);
 
-	(void)arg;
-	return !mem || mlock(mem, REAP_SIZE) ? -errno : 0;
+	if (!mem || mlock(mem, REAP_SIZE))
+		err(1, "cannot lock memory");
 }
 
-static void one_reap(int run)
+static void one_reap(struct oom_env *env, int run)
 {
 	long long before = mlocked(), locked;
-	pid_t victim = oom_spawn(&cg, lock_memory, NULL);
+	pid_t victim = start_process(env, lock_memory, NULL);
 	int pidfd;
 
-	must(victim, "cannot start the victim");
 	locked = mlocked() - before;
-	if (locked < (long long)(REAP_SIZE >> 10))
+	if (locked < REAP_SIZE >> 10)
 		errx(1, "only %lld KiB were locked", locked);
 	result(run, "mrelease", "locked", locked);
-	pidfd = oom_pidfd_open(victim);
-	must(pidfd, "pidfd_open");
-	/* The freezer keeps it from exiting. */
-	must(oom_cgroup_attach(cg.frozen, victim), "attach");
-	must(oom_freeze(&cg), "freeze");
-	kill(victim, SIGKILL);
+	pidfd = open_pidfd(victim);
+	kill_frozen(env, victim);
 	must(oom_mrelease(pidfd, 0), "process_mrelease");
 	mlocked_left(run, "mrelease", before);
-	must(oom_thaw(&cg), "thaw");
+	thaw(env);
 	close(pidfd);
 	waitpid(victim, NULL, 0);
 }
 
+static void bench(struct oom_env *env, void *arg)
+{
+	int run, i;
+
+	for (run = -1; run < runs; run++) {
+		for (i = 0; i < NR_MODES; i++)
+			one_exit(env, run, (i + run + 1) % NR_MODES);
+		one_reap(env, run);
+	}
+}
+
 int main(int argc, char **argv)
 {
-	const char *why;
-	int c, run, i, mib = 8;
+	int c, mib = 8;
 
 	while ((c = getopt(argc, argv, "hs:n:r:")) != -1) {
 		if (c == 'h' || c == '?')
@@ -285,14 +274,6 @@ int main(int argc, char **argv)
 	size = mib * MiB;
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	cpus = sysconf(_SC_NPROCESSORS_ONLN);
-	why = oom_cgroups_create(&cg, false);
-	if (why)
-		errx(1, "%s", why);
-	for (run = -1; run < runs; run++) {
-		for (i = 0; i < NR_MODES; i++)
-			one_exit(run, (i + run + 1) % NR_MODES);
-		one_reap(run);
-	}
-	must(oom_cgroups_destroy(&cg), "cannot remove the cgroups");
+	with_env(false, bench, NULL);
 	return 0;
 }
