@@ -13,7 +13,7 @@
  *
  * Exit: 0 all calls gave what they should; 1 not, and stderr says which.
  */
-#define _GNU_SOURCE
+#include <err.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
@@ -31,21 +31,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "oom_util.h"
+#include "measure.h"
 
 #define SIZE (256UL << 10)
 #define NR_THREADS 3
 
 enum kind { EXITED, PINNED, RACING, NR_KINDS };
 
-static struct oom_fault fault;
+static struct oom_stuck stuck;
 static atomic_int *ready;	/* threads of the victim; shared with it */
-
-static void fail(const char *what, int err)
-{
-	fprintf(stderr, "mrelease_soak: %s: %s\n", what, strerror(err));
-	exit(1);
-}
 
 static void *pause_thread(void *arg)
 {
@@ -63,21 +57,18 @@ static pid_t start_victim(int threads)
 	*ready = 0;
 	pid = fork();
 	if (pid < 0)
-		fail("fork", errno);
+		err(1, "fork");
 	if (!pid) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		if (!oom_map_populated(SIZE))
+		if (!oom_map(SIZE))
 			_exit(1);
 		while (--threads)
 			if (pthread_create(&thread, NULL, pause_thread, NULL))
 				_exit(1);
 		pause_thread(NULL);
 	}
-	while (*ready < threads) {
-		if (waitpid(pid, NULL, WNOHANG))
-			fail("a victim ended too early", ECHILD);
-		oom_poll_pause();
-	}
+	if (!poll_until(*ready == threads || oom_is_dead(pid)) || oom_is_dead(pid))
+		errx(1, "a victim ended too early");
 	return pid;
 }
 
@@ -86,50 +77,48 @@ static void *reader(void *arg)
 {
 	int fd = *(int *)arg;
 
-	if (pread(fd, fault.page, 1, (uintptr_t)reader) < 0 && errno != EIO)
-		fail("pread", errno);
+	if (pread(fd, stuck.page, 1, (uintptr_t)reader) < 0 && errno != EIO)
+		err(1, "pread");
 	return NULL;
 }
 
 static void let_reader_go(pthread_t thread)
 {
 	struct uffdio_zeropage zero = {
-		.range = { (uintptr_t)fault.page, getpagesize() },
+		.range = { (uintptr_t)stuck.page, getpagesize() },
 	};
 
-	if (ioctl(fault.uffd, UFFDIO_ZEROPAGE, &zero))
-		fail("UFFDIO_ZEROPAGE", errno);
+	if (ioctl(stuck.uffd, UFFDIO_ZEROPAGE, &zero))
+		err(1, "UFFDIO_ZEROPAGE");
 	pthread_join(thread, NULL);
 	/* The next reader is to fault, too. */
-	if (madvise(fault.page, getpagesize(), MADV_DONTNEED))
-		fail("MADV_DONTNEED", errno);
+	if (madvise(stuck.page, getpagesize(), MADV_DONTNEED))
+		err(1, "MADV_DONTNEED");
 }
 
 static void check(long nr, int ret, int want)
 {
-	if (ret == want)
-		return;
-	fprintf(stderr, "mrelease_soak: round %ld gave %d, not %d\n", nr, ret, want);
-	exit(1);
+	if (ret != want)
+		errx(1, "round %ld gave %d, not %d", nr, ret, want);
 }
 
 static void one_round(long nr)
 {
 	enum kind kind = nr % NR_KINDS;
 	pid_t pid = start_victim(nr / NR_KINDS % 2 ? NR_THREADS : 1);
-	struct pollfd exited = { .fd = oom_pidfd_open(pid), .events = POLLIN };
+	struct pollfd exited = { .fd = open_pidfd(pid), .events = POLLIN };
 	char path[32];
 	pthread_t thread;
 	int fd, ret;
 
 	snprintf(path, sizeof(path), "/proc/%d/mem", pid);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0 || exited.fd < 0)
-		fail(path, errno);
+	if (fd < 0)
+		err(1, "%s", path);
 	if (kind == PINNED) {
-		ret = pthread_create(&thread, NULL, reader, &fd);
-		if (ret || (ret = -oom_fault_wait(&fault)))
-			fail("no reader", ret);
+		if (pthread_create(&thread, NULL, reader, &fd) ||
+		    oom_stuck_wait(&stuck))
+			errx(1, "no reader");
 	}
 	kill(pid, SIGKILL);
 	if (kind == RACING) {
@@ -139,14 +128,14 @@ static void one_round(long nr)
 		check(nr, ret, -ESRCH);
 	}
 	if (poll(&exited, 1, OOM_DEADLINE_MS) != 1)
-		fail("a victim did not exit", ETIMEDOUT);
+		errx(1, "a victim did not exit");
 	if (kind == PINNED) {
 		check(nr, oom_mrelease(exited.fd, 0), 0);
 		let_reader_go(thread);
 	}
 	check(nr, oom_mrelease(exited.fd, 0), -ESRCH);
 	if (waitpid(pid, NULL, 0) != pid)
-		fail("waitpid", errno);
+		err(1, "waitpid");
 	check(nr, oom_mrelease(exited.fd, 0), -ESRCH);
 	close(fd);
 	close(exited.fd);
@@ -155,20 +144,18 @@ static void one_round(long nr)
 int main(int argc, char **argv)
 {
 	long nr, rounds = argc > 1 ? atol(argv[1]) : 10000;
-	int ret;
 
 	if (argc > 2 || rounds < 1) {
 		puts("usage: mrelease_soak [ROUNDS]");
 		return argc < 2 || strcmp(argv[1], "-h");
 	}
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	ret = oom_fault_create(&fault);
-	if (ret)
-		fail("no userfaultfd", -ret);
+	if (!oom_stuck_page(&stuck))
+		err(1, "no userfaultfd");
 	ready = mmap(NULL, sizeof(*ready), PROT_READ | PROT_WRITE,
 		     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (ready == MAP_FAILED)
-		fail("mmap", errno);
+		err(1, "mmap");
 	for (nr = 0; nr < rounds; nr++) {
 		one_round(nr);
 		if (!((nr + 1) % 1000) || nr + 1 == rounds)
