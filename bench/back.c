@@ -16,7 +16,7 @@ static const char * const held_name[] = { "unfrozen", "frozen-threads",
 					  "frozen-sharer" };
 
 struct back {
-	struct oom_env *env;
+	struct oom_cgroups *cg;
 	int run;
 	enum held held;
 	bool memcg;
@@ -35,10 +35,10 @@ static void back_victim(void *arg)
 		must(oom_start_threads(2), "cannot start threads");
 		must(oom_share_mm(oom_wait_for_kill, 0, NULL), "cannot share the mm");
 		/* Where its own limit cannot choose it next; see oom_reaper.c. */
-		must(cg_enter_current(b->env->outside), "cannot leave the memory cgroup");
+		must(cg_enter_current(b->cg->outside), "cannot leave the memory cgroup");
 	}
 	if (b->held != RUNNING)
-		must(cg_enter_current(b->env->frozen), "cannot move to the freezer");
+		must(cg_enter_current(b->cg->frozen), "cannot move to the freezer");
 }
 
 static void until_back(const struct back *b)
@@ -65,25 +65,25 @@ static void until_back(const struct back *b)
 	result(b->run, held_name[b->held], "back", at);
 }
 
-static void one_back(struct oom_env *env, void *arg)
+static void one_back(struct oom_cgroups *cg, void *arg)
 {
 	struct back *b = arg;
 	long usage, ms;
 
-	b->env = env;
+	b->cg = cg;
 	snprintf(case_name, sizeof(case_name), "%s,%s",
 		 b->memcg ? "memcg" : "global", held_name[b->held]);
-	start_process(env, back_victim, b);
+	start_process(cg, back_victim, b);
 	if (b->held != RUNNING)
-		must(oom_freeze(env), "cannot freeze");
+		must(oom_freeze(cg), "cannot freeze");
 	if (!b->memcg) {
 		until_back(b);
 		return;
 	}
-	usage = cg_read_long(env->memcg, "memory.current");
+	usage = cg_read_long(cg->memcg, "memory.current");
 	must(usage, "no usage");
-	must(oom_set_limit(env, usage + FREE_SIZE), "no limit");
-	ms = oom_allocate(env, WANTED_SIZE);
+	must(oom_set_limit(cg, usage + FREE_SIZE), "no limit");
+	ms = oom_allocate(cg, WANTED_SIZE);
 	must(ms, "no memory at the limit");
 	result(b->run, held_name[b->held], "stall", ms * 1e3);
 }

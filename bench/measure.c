@@ -71,32 +71,32 @@ int open_pidfd(pid_t pid)
 	return fd;
 }
 
-void with_env(bool global, void (*fn)(struct oom_env *env, void *arg), void *arg)
+void with_env(bool global, void (*fn)(struct oom_cgroups *cg, void *arg), void *arg)
 {
-	static struct oom_env *env;
+	static struct oom_cgroups *cg;
 	const char *why;
 	int status;
 	pid_t pid;
 
-	if (!env)
-		env = mmap(NULL, sizeof(*env), PROT_READ | PROT_WRITE,
+	if (!cg)
+		cg = mmap(NULL, sizeof(*cg), PROT_READ | PROT_WRITE,
 			   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (env == MAP_FAILED)
+	if (cg == MAP_FAILED)
 		err(1, "no memory");
 	/* Who runs this program has a machine for it. */
 	setenv("RUN_DESTRUCTIVE", "true", 1);
 	fflush(stdout);
 	pid = fork();
 	if (!pid) {
-		why = oom_env_create(env, global);
+		why = oom_cgroups_create(cg, global);
 		if (why)
 			errx(1, "%s", why);
-		fn(env, arg);
+		fn(cg, arg);
 		exit(0);
 	}
 	if (pid < 0 || waitpid(pid, &status, 0) != pid)
 		err(1, "cannot start a process");
-	if (!oom_env_undone(env))
+	if (!oom_cgroups_undone(cg))
 		errx(1, "cannot remove the cgroups");
 	/* Those that are left to a program that is a subreaper. */
 	while (waitpid(-1, NULL, WNOHANG) > 0)
@@ -122,7 +122,7 @@ static int started(const char *cgroup, void *arg)
 	return oom_wait_for_kill(NULL);
 }
 
-pid_t start_process(struct oom_env *env, void (*setup)(void *arg), void *arg)
+pid_t start_process(struct oom_cgroups *cg, void (*setup)(void *arg), void *arg)
 {
 	struct start start = { .setup = setup, .arg = arg };
 	pid_t pid;
@@ -130,7 +130,7 @@ pid_t start_process(struct oom_env *env, void (*setup)(void *arg), void *arg)
 
 	if (pipe2(start.done, O_CLOEXEC))
 		err(1, "no pipe");
-	pid = cg_run_nowait(env->memcg, started, &start);
+	pid = cg_run_nowait(cg->memcg, started, &start);
 	must(pid, "cannot start a process");
 	close(start.done[1]);
 	/* It has said why it ended. */
@@ -140,14 +140,14 @@ pid_t start_process(struct oom_env *env, void (*setup)(void *arg), void *arg)
 	return pid;
 }
 
-void kill_frozen(struct oom_env *env, pid_t pid)
+void kill_frozen(struct oom_cgroups *cg, pid_t pid)
 {
-	must(cg_enter(env->frozen, pid), "cannot move a process to the freezer");
-	must(oom_freeze(env), "cannot freeze");
+	must(cg_enter(cg->frozen, pid), "cannot move a process to the freezer");
+	must(oom_freeze(cg), "cannot freeze");
 	kill(pid, SIGKILL);
 }
 
-void thaw(struct oom_env *env)
+void thaw(struct oom_cgroups *cg)
 {
-	must(cg_write(env->frozen, "freezer.state", "THAWED"), "cannot thaw");
+	must(cg_write(cg->frozen, "freezer.state", "THAWED"), "cannot thaw");
 }

@@ -49,21 +49,21 @@ int write_setting(const char *path, const char *text);
 int open_pidfd(pid_t pid);
 
 /*
- * Have a process of its own make the cgroups and run fn(env, arg). Returns when
+ * Have a process of its own make the cgroups and run fn(cg, arg). Returns when
  * it is through, and all that it left behind is gone. @global: it forces OOMs of
  * the whole machine.
  */
-void with_env(bool global, void (*fn)(struct oom_env *env, void *arg), void *arg);
+void with_env(bool global, void (*fn)(struct oom_cgroups *cg, void *arg), void *arg);
 
 /*
- * Start a process in env->memcg that runs setup(arg) and then waits to be killed.
+ * Start a process in cg->memcg that runs setup(arg) and then waits to be killed.
  * Returns its pid when it has come so far. As oom_start(), but without a limit of
  * time, for what takes all memory, and without polling beside what is measured.
  */
-pid_t start_process(struct oom_env *env, void (*setup)(void *arg), void *arg);
+pid_t start_process(struct oom_cgroups *cg, void (*setup)(void *arg), void *arg);
 
 /* Kill a process, but have the freezer keep it from exiting until thaw(). */
-void kill_frozen(struct oom_env *env, pid_t pid);
-void thaw(struct oom_env *env);
+void kill_frozen(struct oom_cgroups *cg, pid_t pid);
+void thaw(struct oom_cgroups *cg);
 
 #endif /* _BENCH_MEASURE_H */

@@ -155,7 +155,7 @@ static bool sleeps(pid_t pid)
 }
 
 /* Has @nr processes lock the files. */
-static void start_lockers(struct oom_env *env, const int *fds, int nr, int first,
+static void start_lockers(struct oom_cgroups *cg, const int *fds, int nr, int first,
 			  pid_t *pid)
 {
 	struct locker l = { 0 };
@@ -164,7 +164,7 @@ static void start_lockers(struct oom_env *env, const int *fds, int nr, int first
 	for (i = 0; i < nr; i++) {
 		l.fd = fds[first + i];
 		l.cpu = (first + i) % cpus;
-		pid[i] = start_process(env, lock_file, &l);
+		pid[i] = start_process(cg, lock_file, &l);
 		l.group = pid[0];
 	}
 	for (i = 0; i < nr; i++)
@@ -172,14 +172,14 @@ static void start_lockers(struct oom_env *env, const int *fds, int nr, int first
 }
 
 /* They die together; adds up their figures. */
-static void together(struct oom_env *env, const int *fds, int nr, int first,
+static void together(struct oom_cgroups *cg, const int *fds, int nr, int first,
 		     struct figures *f)
 {
 	pid_t pid[MAX_PROCS];
 	siginfo_t info;
 	int i;
 
-	start_lockers(env, fds, nr, first, pid);
+	start_lockers(cg, fds, nr, first, pid);
 	visit_cpus();
 	for (i = 0; i < nr; i++)
 		f->cpu -= cpu_us(pid[i]);
@@ -198,7 +198,7 @@ static void together(struct oom_env *env, const int *fds, int nr, int first,
 	}
 }
 
-static void one_exit(struct oom_env *env, int run, int mode)
+static void one_exit(struct oom_cgroups *cg, int run, int mode)
 {
 	struct figures f = { 0 };
 	int fds[MAX_PROCS], i;
@@ -208,7 +208,7 @@ static void one_exit(struct oom_env *env, int run, int mode)
 		fds[i] = !i || mode == OWN ? make_file() : fds[0];
 	before = mlocked();
 	for (i = 0; i < (mode == ONE ? procs : 1); i++)
-		together(env, fds, mode == ONE ? 1 : procs, i, &f);
+		together(cg, fds, mode == ONE ? 1 : procs, i, &f);
 	result(run, modes[mode], "cpu", f.cpu / procs);
 	result(run, modes[mode], "wall", f.wall / procs);
 	if (f.counts) {
@@ -230,10 +230,10 @@ static void lock_memory(void *arg)
 		err(1, "cannot lock memory");
 }
 
-static void one_reap(struct oom_env *env, int run)
+static void one_reap(struct oom_cgroups *cg, int run)
 {
 	long long before = mlocked(), locked;
-	pid_t victim = start_process(env, lock_memory, NULL);
+	pid_t victim = start_process(cg, lock_memory, NULL);
 	int pidfd;
 
 	locked = mlocked() - before;
@@ -241,22 +241,22 @@ static void one_reap(struct oom_env *env, int run)
 		errx(1, "only %lld KiB were locked", locked);
 	result(run, "mrelease", "locked", locked);
 	pidfd = open_pidfd(victim);
-	kill_frozen(env, victim);
+	kill_frozen(cg, victim);
 	must(oom_mrelease(pidfd, 0), "process_mrelease");
 	mlocked_left(run, "mrelease", before);
-	thaw(env);
+	thaw(cg);
 	close(pidfd);
 	waitpid(victim, NULL, 0);
 }
 
-static void bench(struct oom_env *env, void *arg)
+static void bench(struct oom_cgroups *cg, void *arg)
 {
 	int run, i;
 
 	for (run = -1; run < runs; run++) {
 		for (i = 0; i < NR_MODES; i++)
-			one_exit(env, run, (i + run + 1) % NR_MODES);
-		one_reap(env, run);
+			one_exit(cg, run, (i + run + 1) % NR_MODES);
+		one_reap(cg, run);
 	}
 }
 

@@ -86,14 +86,14 @@ pid_t pin_reaper(void);
 /* Give all of CPU 0 to who keeps the victim off it. */
 void allow_hold(void);
 /* Returns false if the victim was gone before it could be reaped. */
-bool one_oom(struct oom_env *env, int run, const char *mode);
+bool one_oom(struct oom_cgroups *cg, int run, const char *mode);
 
 /* ---- the kinds; those with an argument for with_env() ---- */
 
-void bench_reap(struct oom_env *env, void *arg);
-void bench_wait(struct oom_env *env, void *arg);
-void bench_scale(struct oom_env *env, void *arg);
-void bench_late(struct oom_env *env, void *arg);
+void bench_reap(struct oom_cgroups *cg, void *arg);
+void bench_wait(struct oom_cgroups *cg, void *arg);
+void bench_scale(struct oom_cgroups *cg, void *arg);
+void bench_late(struct oom_cgroups *cg, void *arg);
 void bench_back(void);
 void bench_insn(void);
 

@@ -98,28 +98,28 @@ static void *wait_thread(void *arg)
 	return arg;
 }
 
-static void one_try(struct oom_env *env, void *arg)
+static void one_try(struct oom_cgroups *cg, void *arg)
 {
 	struct try *try = arg;
 	long long before[NR_LEFT];
 	pthread_t waiter;
 	int i;
 
-	try->env = env;
+	try->cg = cg;
 	/* A zombie whose parent has exited is for the thread that waits. */
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	memset(try->bystander, 0, sizeof(try->bystander));
 	look(try, 0, before);
 	if (try->cell->where == MEMCG)
-		must(oom_set_limit(env, LIMIT), "no limit");
-	start_process(env, real_pair, try);
+		must(oom_set_limit(cg, LIMIT), "no limit");
+	start_process(cg, real_pair, try);
 	for (i = 0; i < NR_BYSTANDERS; i++)
-		try->bystander[i] = start_process(env, real_bystander, try);
+		try->bystander[i] = start_process(cg, real_bystander, try);
 	if (try->mode == FROZEN)
-		must(oom_freeze(env), "cannot freeze");
+		must(oom_freeze(cg), "cannot freeze");
 	if (pthread_create(&waiter, NULL, wait_thread, NULL))
 		errx(1, "cannot start a thread");
-	report(try, start_process(env, real_allocator, try), before);
+	report(try, start_process(cg, real_allocator, try), before);
 }
 
 static void run_try(struct try *try)

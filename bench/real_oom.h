@@ -30,7 +30,7 @@ struct cell {
 struct try {
 	const struct cell *cell;
 	int run, mode;
-	struct oom_env *env;
+	struct oom_cgroups *cg;
 	pid_t bystander[NR_BYSTANDERS];
 	long long available;	/* in the machine, at first */
 	long long want;		/* of the allocator */

@@ -62,7 +62,7 @@ static int victim(void *arg)
 	struct try *try = arg;
 	char root[OOM_PATH + 4];
 
-	snprintf(root, sizeof(root), "%s/..", try->env->frozen);
+	snprintf(root, sizeof(root), "%s/..", try->cg->frozen);
 	must(cg_enter_current(root), "the victim cannot leave the freezer");
 	victim_runs = true;
 	return oom_wait_for_kill(NULL);
@@ -84,7 +84,7 @@ void real_pair(void *arg)
 	pin_cpu(0);
 	must(oom_set_score_adj(1000), "oom_score_adj");
 	map_all(try->cell->more);
-	must(cg_enter_current(try->env->frozen), "cannot move to the freezer");
+	must(cg_enter_current(try->cg->frozen), "cannot move to the freezer");
 	must(oom_share_mm(victim, flags, try), "cannot start the victim");
 	must(poll_until(victim_runs) ? 0 : -1, "the victim does not run");
 }
@@ -100,7 +100,7 @@ static long long room(const struct try *try)
 {
 	if (try->cell->where == GLOBAL)
 		return meminfo("MemAvailable:");
-	return LIMIT - cg_read_long(try->env->memcg, "memory.current");
+	return LIMIT - cg_read_long(try->cg->memcg, "memory.current");
 }
 
 /* In huge pages at first, which takes less time. */

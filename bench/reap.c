@@ -54,7 +54,7 @@ static void print_locks(int run, const char *mode)
 }
 
 /* Returns false if the victim was gone before it could be reaped. */
-static bool one_reap(struct oom_env *env, int run, enum mode mode,
+static bool one_reap(struct oom_cgroups *cg, int run, enum mode mode,
 		     const char *name)
 {
 	int i, nr = mode == HALVES ? 2 : 1, ret;
@@ -63,11 +63,11 @@ static bool one_reap(struct oom_env *env, int run, enum mode mode,
 	long long contended;
 
 	if (mode == OOM)
-		return one_oom(env, run, name);
+		return one_oom(cg, run, name);
 	for (i = 0; i < nr; i++) {
 		struct mem m = { opt.size / nr, (opt.vmas + nr - 1) / nr, i, 0 };
 
-		c.pid[i] = start_process(env, map_mem, &m);
+		c.pid[i] = start_process(cg, map_mem, &m);
 		before += cpu_us(c.pid[i]);
 	}
 	start_caller(&c);
@@ -144,7 +144,7 @@ static void choose_turns(void)
 	}
 }
 
-void bench_reap(struct oom_env *env, void *arg)
+void bench_reap(struct oom_cgroups *cg, void *arg)
 {
 	int run, i;
 
@@ -161,7 +161,7 @@ void bench_reap(struct oom_env *env, void *arg)
 
 			if (t->step[0])
 				set_step(t->step);
-			while (!one_reap(env, run, t->mode, t->name))
+			while (!one_reap(cg, run, t->mode, t->name))
 				count_lost(run, t->name, &lost);
 		}
 		flush_least(run);

@@ -119,10 +119,10 @@ static bool reaper_done(double *took)
 	return false;
 }
 
-bool one_oom(struct oom_env *env, int run, const char *mode)
+bool one_oom(struct oom_cgroups *cg, int run, const char *mode)
 {
 	struct mem m = { opt.size, opt.vmas, 0, 1000 };
-	pid_t reaper = pin_reaper(), pid = start_process(env, map_mem, &m);
+	pid_t reaper = pin_reaper(), pid = start_process(cg, map_mem, &m);
 	double before = cpu_us(pid), cpu = 0, reaper_cpu, gone, took;
 	struct hold hold;
 

@@ -7,32 +7,32 @@
 
 #include "oom_bench.h"
 
-static void one_scale(struct oom_env *env, int run)
+static void one_scale(struct oom_cgroups *cg, int run)
 {
 	struct mem m = { opt.size, opt.vmas, 0, 0 };
-	pid_t pid = start_process(env, map_mem, &m);
+	pid_t pid = start_process(cg, map_mem, &m);
 	int pidfd = open_pidfd(pid);
 	double start, cpu;
 
-	kill_frozen(env, pid);
+	kill_frozen(cg, pid);
 	cpu = clock_us(CLOCK_THREAD_CPUTIME_ID);
 	start = now_us();
 	must(oom_mrelease(pidfd, 0), "process_mrelease");
 	result(run, "frozen", "reap", now_us() - start);
 	result(run, "frozen", "reap_cpu", clock_us(CLOCK_THREAD_CPUTIME_ID) - cpu);
-	thaw(env);
+	thaw(cg);
 	close(pidfd);
 	waitpid(pid, NULL, 0);
 }
 
-void bench_scale(struct oom_env *env, void *arg)
+void bench_scale(struct oom_cgroups *cg, void *arg)
 {
 	int run, i;
 
 	pin_cpu(1);
 	for (run = -1; run < opt.runs; run++) {
 		for (i = 0; i < (run < 0 ? 1 : opt.best); i++)
-			one_scale(env, run);
+			one_scale(cg, run);
 		flush_least(run);
 	}
 }
@@ -53,27 +53,27 @@ static void timed_release(int run, const char *mode, int pidfd)
 	result(run, mode, "esrch", ret == -ESRCH);
 }
 
-static void release_frozen(struct oom_env *env, int run)
+static void release_frozen(struct oom_cgroups *cg, int run)
 {
 	struct mem m = { opt.size, opt.vmas, 0, 0 };
-	pid_t pid = start_process(env, map_mem, &m);
+	pid_t pid = start_process(cg, map_mem, &m);
 	int pidfd = open_pidfd(pid);
 
-	kill_frozen(env, pid);
+	kill_frozen(cg, pid);
 	timed_release(run, "frozen", pidfd);
-	thaw(env);
+	thaw(cg);
 	waitpid(pid, NULL, 0);
 	close(pidfd);
 }
 
 /* A reader that is stuck has the mm. */
-static void release_exited(struct oom_env *env, int run)
+static void release_exited(struct oom_cgroups *cg, int run)
 {
 	struct mem m = { opt.size, opt.vmas, 0, 0 };
-	pid_t pid = start_process(env, map_mem, &m), reader;
+	pid_t pid = start_process(cg, map_mem, &m), reader;
 	int pidfd = open_pidfd(pid);
 
-	reader = oom_start_stuck_reader(env, pid);
+	reader = oom_start_stuck_reader(cg, pid);
 	must(reader, "cannot start a reader that is stuck");
 	kill(pid, SIGKILL);
 	must(poll_until(oom_is_dead(pid)) ? 0 : -1, "the victim did not exit");
@@ -84,7 +84,7 @@ static void release_exited(struct oom_env *env, int run)
 	close(pidfd);
 }
 
-void bench_late(struct oom_env *env, void *arg)
+void bench_late(struct oom_cgroups *cg, void *arg)
 {
 	int run, i;
 
@@ -92,9 +92,9 @@ void bench_late(struct oom_env *env, void *arg)
 	for (run = -1; run < opt.runs; run++) {
 		for (i = 0; i < 2; i++) {
 			if ((run + i) & 1)
-				release_exited(env, run);
+				release_exited(cg, run);
 			else
-				release_frozen(env, run);
+				release_frozen(cg, run);
 		}
 	}
 }

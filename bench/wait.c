@@ -16,13 +16,13 @@ static void print_wait(int run, const char *mode, pid_t pid)
 }
 
 /* Returns false if the victim was gone before it could be reaped. */
-static bool one_wait(struct oom_env *env, int run, bool reap)
+static bool one_wait(struct oom_cgroups *cg, int run, bool reap)
 {
 	struct mem m = { opt.size, opt.vmas, 0, 0 };
 	struct caller c = { .mode = reap ? MRELEASE : ALONE };
 	double cpu = 0;
 
-	c.pid[0] = start_process(env, map_mem, &m);
+	c.pid[0] = start_process(cg, map_mem, &m);
 	start_caller(&c);
 	trace_clear();
 	c.go = true;
@@ -37,11 +37,11 @@ static bool one_wait(struct oom_env *env, int run, bool reap)
  * The OOM reaper comes two seconds after the kill, and exit_mmap() is in its
  * widened window until it has come.
  */
-static void one_window(struct oom_env *env, int run)
+static void one_window(struct oom_cgroups *cg, int run)
 {
 	static const char file[] = "/sys/module/mmap/parameters/window_ms";
 	struct mem m = { opt.size, opt.vmas, 0, 1000 };
-	pid_t pid = start_process(env, map_mem, &m);
+	pid_t pid = start_process(cg, map_mem, &m);
 	double cpu = 0;
 	char ms[16];
 
@@ -55,7 +55,7 @@ static void one_window(struct oom_env *env, int run)
 	print_wait(run, "window", pid);
 }
 
-void bench_wait(struct oom_env *env, void *arg)
+void bench_wait(struct oom_cgroups *cg, void *arg)
 {
 	int run, i;
 
@@ -66,14 +66,14 @@ void bench_wait(struct oom_env *env, void *arg)
 	pin_cpu(0);
 	for (run = -1; run < opt.runs; run++) {
 		if (opt.window_ms) {
-			one_window(env, run);
+			one_window(cg, run);
 			continue;
 		}
 		for (i = 0; i < 2; i++) {
 			bool reap = (run + i) & 1;
 			int lost = 0;
 
-			while (!one_wait(env, run, reap))
+			while (!one_wait(cg, run, reap))
 				count_lost(run, "mrelease", &lost);
 		}
 	}

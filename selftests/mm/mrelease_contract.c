@@ -26,7 +26,7 @@
 
 FIXTURE(contract)
 {
-	struct oom_env env;
+	struct oom_cgroups cg;
 	pid_t victim;
 	int pidfd;		/* of the victim */
 	pid_t users[NR_USERS];	/* of its mm, see share_victim() */
@@ -35,7 +35,7 @@ FIXTURE(contract)
 
 FIXTURE_SETUP(contract)
 {
-	const char *why = oom_env_create(&self->env, false);
+	const char *why = oom_cgroups_create(&self->cg, false);
 
 	if (why)
 		SKIP(return, "%s", why);
@@ -43,14 +43,14 @@ FIXTURE_SETUP(contract)
 
 FIXTURE_TEARDOWN_PARENT(contract)
 {
-	EXPECT_TRUE(oom_env_undone(&self->env));
+	EXPECT_TRUE(oom_cgroups_undone(&self->cg));
 }
 
 static int map_victim(const char *cgroup, void *arg)
 {
 	FIXTURE_DATA(contract) * self = arg;
 
-	return oom_map(VICTIM_SIZE) ? oom_ready(&self->env) : 1;
+	return oom_map(VICTIM_SIZE) ? oom_ready(&self->cg) : 1;
 }
 
 static int share_victim(const char *cgroup, void *arg)
@@ -66,13 +66,13 @@ static int share_victim(const char *cgroup, void *arg)
 		if (self->users[i] < 0)
 			return 1;
 	}
-	return oom_ready(&self->env);
+	return oom_ready(&self->cg);
 }
 
 static int start_victim(FIXTURE_DATA(contract) * self,
 			int (*setup)(const char *cgroup, void *arg))
 {
-	self->victim = oom_start(&self->env, setup, self);
+	self->victim = oom_start(&self->cg, setup, self);
 	if (self->victim < 0)
 		return -1;
 	self->pidfd = sys_pidfd_open(self->victim, 0);
@@ -83,9 +83,9 @@ static int start_frozen(FIXTURE_DATA(contract) * self,
 			int (*setup)(const char *cgroup, void *arg))
 {
 	if (start_victim(self, setup) ||
-	    cg_enter(self->env.frozen, self->victim))
+	    cg_enter(self->cg.frozen, self->victim))
 		return -1;
-	return oom_freeze(&self->env);
+	return oom_freeze(&self->cg);
 }
 
 static long victim_kb(FIXTURE_DATA(contract) * self)
@@ -126,8 +126,8 @@ TEST_F_TIMEOUT(contract, live_process, OOM_TEST_TIMEOUT_S)
 	EXPECT_EQ(oom_mrelease(self->pidfd, 0), -EINVAL);
 	EXPECT_GE(victim_kb(self), VICTIM_KB);
 
-	ASSERT_EQ(cg_enter(self->env.frozen, self->victim), 0);
-	ASSERT_EQ(oom_freeze(&self->env), 0);
+	ASSERT_EQ(cg_enter(self->cg.frozen, self->victim), 0);
+	ASSERT_EQ(oom_freeze(&self->cg), 0);
 	EXPECT_EQ(oom_mrelease(self->pidfd, 0), -EINVAL);
 	EXPECT_GE(victim_kb(self), VICTIM_KB);
 }
@@ -178,10 +178,10 @@ static int release_as_nobody(const char *cgroup, void *arg)
 TEST_F_TIMEOUT(contract, unprivileged_caller, OOM_TEST_TIMEOUT_S)
 {
 	ASSERT_EQ(start_frozen(self, map_victim), 0);
-	EXPECT_EQ(cg_run(self->env.memcg, release_as_nobody, self), EINVAL);
+	EXPECT_EQ(cg_run(self->cg.memcg, release_as_nobody, self), EINVAL);
 	EXPECT_GE(victim_kb(self), VICTIM_KB);
 	ASSERT_EQ(kill(self->victim, SIGKILL), 0);
-	EXPECT_EQ(cg_run(self->env.memcg, release_as_nobody, self), 0);
+	EXPECT_EQ(cg_run(self->cg.memcg, release_as_nobody, self), 0);
 	EXPECT_EQ(victim_kb(self), 0);
 }
 
@@ -196,9 +196,9 @@ TEST_F_TIMEOUT(contract, shared_mm, OOM_TEST_TIMEOUT_S)
 		for (i = 0; i < NR_USERS; i++) {
 			pidfds[i] = sys_pidfd_open(self->users[i], 0);
 			ASSERT_GE(pidfds[i], 0);
-			ASSERT_EQ(cg_enter(self->env.frozen, self->users[i]), 0);
+			ASSERT_EQ(cg_enter(self->cg.frozen, self->users[i]), 0);
 		}
-		ASSERT_EQ(oom_freeze(&self->env), 0);
+		ASSERT_EQ(oom_freeze(&self->cg), 0);
 
 		for (i = 0; i < NR_USERS; i++)
 			if (i != last)
@@ -212,7 +212,7 @@ TEST_F_TIMEOUT(contract, shared_mm, OOM_TEST_TIMEOUT_S)
 		ASSERT_EQ(victim_kb(self), 0);
 		for (i = 0; i < NR_USERS; i++)
 			ASSERT_EQ(oom_mrelease(pidfds[i], 0), 0);
-		ASSERT_EQ(cg_write(self->env.frozen, "freezer.state", "THAWED"), 0);
+		ASSERT_EQ(cg_write(self->cg.frozen, "freezer.state", "THAWED"), 0);
 	}
 }
 
@@ -243,7 +243,7 @@ static int release_forever(const char *cgroup, void *arg)
 
 	do {
 		ret = oom_mrelease(self->pidfd, 0);
-		self->env.ready = true;
+		self->cg.ready = true;
 	} while (!ret || ret == -EINVAL || ret == -EAGAIN);
 	return 1;
 }
@@ -263,7 +263,7 @@ TEST_F_TIMEOUT(contract, killed_caller, OOM_TEST_TIMEOUT_S)
 	self->sharer = fork_forever;
 	for (round = 0; round < NR_KILLED_CALLERS; round++) {
 		ASSERT_EQ(start_frozen(self, share_victim), 0);
-		caller = oom_start(&self->env, release_forever, self);
+		caller = oom_start(&self->cg, release_forever, self);
 		ASSERT_GT(caller, 0);
 
 		for (i = 0; i < NR_USERS; i++)
@@ -280,7 +280,7 @@ TEST_F_TIMEOUT(contract, killed_caller, OOM_TEST_TIMEOUT_S)
 		/* The frozen victim has the mm, and its exit needs the lock. */
 		ASSERT_EQ(oom_mrelease(self->pidfd, 0), 0);
 		ASSERT_EQ(victim_kb(self), 0);
-		ASSERT_EQ(cg_write(self->env.frozen, "freezer.state", "THAWED"), 0);
+		ASSERT_EQ(cg_write(self->cg.frozen, "freezer.state", "THAWED"), 0);
 		ASSERT_TRUE(poll_until(oom_is_dead(self->victim)));
 	}
 	TH_LOG("%d of %d callers waited for the lock", nr_waiting, round);
@@ -295,12 +295,12 @@ TEST_F_TIMEOUT(contract, waited_for_pinned, OOM_TEST_TIMEOUT_S)
 	if (!oom_stuck_page(&stuck))
 		SKIP(return, "no userfaultfd (CONFIG_USERFAULTFD)");
 	ASSERT_EQ(start_victim(self, map_victim), 0);
-	reader = oom_start_stuck_reader(&self->env, self->victim);
+	reader = oom_start_stuck_reader(&self->cg, self->victim);
 	ASSERT_GT(reader, 0);
 	ASSERT_EQ(kill(self->victim, SIGKILL), 0);
 	ASSERT_EQ(waitpid(self->victim, NULL, 0), self->victim);
 	EXPECT_EQ(oom_mrelease(self->pidfd, 0), -ESRCH);
-	EXPECT_GE(cg_read_long(self->env.memcg, "memory.current"), VICTIM_SIZE);
+	EXPECT_GE(cg_read_long(self->cg.memcg, "memory.current"), VICTIM_SIZE);
 	EXPECT_FALSE(oom_is_dead(reader));
 }
 

@@ -5,8 +5,8 @@
  * back.
  *
  * Environment:
- *   OOM_EXIT_ROUNDS   rounds of exited_race (200, or as many as 6 s allow)
- *   OOM_RACE_ROUNDS   rounds of each other test (15)
+ *   OOM_EXIT_ROUNDS   rounds of exited_race (100, or as many as 3 s allow)
+ *   OOM_RACE_ROUNDS   rounds of each other test (9)
  *   OOM_RACE_SECONDS  time after which they start no further round (6)
  */
 #define _GNU_SOURCE
@@ -39,13 +39,13 @@
 #define NR_SHARERS 8
 /* One to be frozen, one for the OOM killer to take, and the sharers. */
 #define MAX_USERS (NR_SHARERS + 2)
-#define EXIT_RACE_MS 6000
+#define EXIT_RACE_MS 3000
 /* Enough for 10000 rounds under KASAN. */
 #define EXIT_RACE_TIMEOUT_S 3600
 
 /* In memory that all processes of a test share. */
 struct race {
-	struct oom_env env;
+	struct oom_cgroups cg;
 	char *(*map)(size_t size);
 	char *mem;
 	pid_t users[MAX_USERS];	/* the processes that have the mm */
@@ -69,7 +69,7 @@ FIXTURE(mrelease)
 
 FIXTURE_SETUP(mrelease)
 {
-	const char *why = oom_env_create(&self->race.env, false);
+	const char *why = oom_cgroups_create(&self->race.cg, false);
 
 	if (why)
 		SKIP(return, "%s", why);
@@ -77,7 +77,7 @@ FIXTURE_SETUP(mrelease)
 
 FIXTURE_TEARDOWN_PARENT(mrelease)
 {
-	EXPECT_TRUE(oom_env_undone(&self->race.env));
+	EXPECT_TRUE(oom_cgroups_undone(&self->race.cg));
 }
 
 FIXTURE(mrelease_race)
@@ -155,7 +155,7 @@ FIXTURE_SETUP(mrelease_race)
 	if (variant->map == map_huge && (!huge || VICTIM_SIZE % huge))
 		SKIP(return, "no huge pages, or too large ones");
 	self->global = destructive && !strcmp(destructive, "true");
-	why = oom_env_create(&self->race.env, self->global);
+	why = oom_cgroups_create(&self->race.cg, self->global);
 	if (why)
 		SKIP(return, "%s", why);
 	self->race.map = variant->map;
@@ -163,7 +163,7 @@ FIXTURE_SETUP(mrelease_race)
 
 FIXTURE_TEARDOWN_PARENT(mrelease_race)
 {
-	EXPECT_TRUE(oom_env_undone(&self->race.env));
+	EXPECT_TRUE(oom_cgroups_undone(&self->race.cg));
 }
 
 static long env_number(struct __test_metadata *_metadata, const char *name,
@@ -241,7 +241,7 @@ static void join_releasers(struct __test_metadata *_metadata,
 static void check_memory(struct __test_metadata *_metadata,
 			 struct race *race, long anon_kb)
 {
-	ASSERT_TRUE(poll_until(cg_read_long(race->env.memcg, "memory.current") <=
+	ASSERT_TRUE(poll_until(cg_read_long(race->cg.memcg, "memory.current") <=
 			       LEFT_SIZE));
 	ASSERT_TRUE(poll_until(read_field("/proc/meminfo", "AnonPages:") <=
 			       anon_kb + LEFT_SYSTEM_KB));
@@ -254,7 +254,7 @@ static int small_victim(const char *cgroup, void *arg)
 	race->mem = oom_map(SMALL_SIZE);
 	if (!race->mem || oom_start_threads(2))
 		return 1;
-	return oom_ready(&race->env);
+	return oom_ready(&race->cg);
 }
 
 /* Each read has the mm for a short time. */
@@ -268,7 +268,7 @@ static int read_until_gone(const char *cgroup, void *arg)
 	snprintf(path, sizeof(path), "/proc/%d/mem", race->users[0]);
 	mem = open(path, O_RDONLY);
 	while (pread(mem, buf, sizeof(buf), (uintptr_t)race->mem) > 0)
-		race->env.ready = true;
+		race->cg.ready = true;
 	return 0;
 }
 
@@ -278,7 +278,7 @@ static int read_until_gone(const char *cgroup, void *arg)
  */
 TEST_F_TIMEOUT(mrelease, exited_race, EXIT_RACE_TIMEOUT_S)
 {
-	long nr, rounds = env_number(_metadata, "OOM_EXIT_ROUNDS", 200);
+	long nr, rounds = env_number(_metadata, "OOM_EXIT_ROUNDS", 100);
 	enum { NO_READER, READER, STUCK_READER, NR_READERS } kind;
 	long anon_kb = read_field("/proc/meminfo", "AnonPages:");
 	struct race *race = &self->race;
@@ -294,12 +294,12 @@ TEST_F_TIMEOUT(mrelease, exited_race, EXIT_RACE_TIMEOUT_S)
 	race->killed = true;
 	for (nr = 0; nr < rounds && now_ms() < end; nr++) {
 		kind = nr % nr_kinds;
-		race->users[0] = oom_start(&race->env, small_victim, race);
+		race->users[0] = oom_start(&race->cg, small_victim, race);
 		ASSERT_GT(race->users[0], 0);
 		if (kind == READER)
-			reader = oom_start(&race->env, read_until_gone, race);
+			reader = oom_start(&race->cg, read_until_gone, race);
 		else if (kind == STUCK_READER)
-			reader = oom_start_stuck_reader(&race->env, race->users[0]);
+			reader = oom_start_stuck_reader(&race->cg, race->users[0]);
 		ASSERT_GE(reader, 0);
 
 		ASSERT_EQ(kill(race->users[0], SIGKILL), 0);
@@ -330,7 +330,7 @@ static int start_users(const char *cgroup, void *arg)
 		if (race->users[i] < 0)
 			return 1;
 	}
-	return oom_ready(&race->env);
+	return oom_ready(&race->cg);
 }
 
 enum way { KILLED, KILLED_FROZEN, OOM_FROZEN, NR_WAYS };
@@ -344,10 +344,10 @@ static void race_round(struct __test_metadata *_metadata, struct race *race,
 
 	race->nr_users = 1 + nr_sharers + frozen;
 	race->killed = false;
-	ASSERT_GT(oom_start(&race->env, start_users, race), 0);
+	ASSERT_GT(oom_start(&race->cg, start_users, race), 0);
 	if (frozen) {
-		ASSERT_EQ(cg_enter(race->env.frozen, race->users[0]), 0);
-		ASSERT_EQ(oom_freeze(&race->env), 0);
+		ASSERT_EQ(cg_enter(race->cg.frozen, race->users[0]), 0);
+		ASSERT_EQ(oom_freeze(&race->cg), 0);
 	}
 	start_releasers(_metadata, race);
 	ASSERT_TRUE(poll_until(releasers[0].called && releasers[1].called));
@@ -362,13 +362,13 @@ static void race_round(struct __test_metadata *_metadata, struct race *race,
 	}
 	if (way == KILLED_FROZEN)
 		ASSERT_TRUE(poll_until(releasers[0].nr_ok && releasers[1].nr_ok));
-	ASSERT_EQ(cg_write(race->env.frozen, "freezer.state", "THAWED"), 0);
+	ASSERT_EQ(cg_write(race->cg.frozen, "freezer.state", "THAWED"), 0);
 	join_releasers(_metadata, race);
 }
 
 TEST_F_TIMEOUT(mrelease_race, exit, OOM_TEST_TIMEOUT_S)
 {
-	long nr, rounds = env_number(_metadata, "OOM_RACE_ROUNDS", 15);
+	long nr, rounds = env_number(_metadata, "OOM_RACE_ROUNDS", 9);
 	long seconds = env_number(_metadata, "OOM_RACE_SECONDS", 6);
 	long anon_kb = read_field("/proc/meminfo", "AnonPages:");
 	int nr_ways = self->global ? NR_WAYS : OOM_FROZEN;

@@ -23,7 +23,7 @@
 
 FIXTURE(walk)
 {
-	struct oom_env env;
+	struct oom_cgroups cg;
 	pid_t pid;
 	int pidfd;
 	int nr_areas;
@@ -35,7 +35,7 @@ FIXTURE(walk)
 
 FIXTURE_SETUP(walk)
 {
-	const char *why = oom_env_create(&self->env, false);
+	const char *why = oom_cgroups_create(&self->cg, false);
 
 	if (why)
 		SKIP(return, "%s", why);
@@ -43,14 +43,14 @@ FIXTURE_SETUP(walk)
 
 FIXTURE_TEARDOWN_PARENT(walk)
 {
-	EXPECT_TRUE(oom_env_undone(&self->env));
+	EXPECT_TRUE(oom_cgroups_undone(&self->cg));
 }
 
 /* Start a victim, freeze it, and kill it. */
 static int start_killed(FIXTURE_DATA(walk) * self,
 			int (*setup)(const char *cgroup, void *arg))
 {
-	self->pid = oom_start_frozen(&self->env, setup, self);
+	self->pid = oom_start_frozen(&self->cg, setup, self);
 	if (self->pid < 0)
 		return -1;
 	self->pidfd = sys_pidfd_open(self->pid, 0);
@@ -60,7 +60,7 @@ static int start_killed(FIXTURE_DATA(walk) * self,
 static int end_killed(FIXTURE_DATA(walk) * self)
 {
 	close(self->pidfd);
-	if (cg_write(self->env.frozen, "freezer.state", "THAWED"))
+	if (cg_write(self->cg.frozen, "freezer.state", "THAWED"))
 		return -1;
 	return waitpid(self->pid, NULL, 0) == self->pid ? 0 : -1;
 }
@@ -118,7 +118,7 @@ static int map_areas(const char *cgroup, void *arg)
 			return 1;
 		add_area(self, mem + psize(), size);
 	}
-	return map_file(self) ? 1 : oom_ready(&self->env);
+	return map_file(self) ? 1 : oom_ready(&self->cg);
 }
 
 TEST_F_TIMEOUT(walk, leaves_nothing, OOM_TEST_TIMEOUT_S)
@@ -127,7 +127,7 @@ TEST_F_TIMEOUT(walk, leaves_nothing, OOM_TEST_TIMEOUT_S)
 	int i, pagemap;
 
 	/* A walk downwards ends at address 0, if that can be mapped. */
-	ASSERT_EQ(oom_env_set(&self->env, "/proc/sys/vm/mmap_min_addr", "0"), 0);
+	ASSERT_EQ(oom_change_setting(&self->cg, "/proc/sys/vm/mmap_min_addr", "0"), 0);
 	ASSERT_EQ(start_killed(self, map_areas), 0);
 	pagemap = pagemap_open(self->pid);
 	ASSERT_GE(pagemap, 0);
@@ -157,7 +157,7 @@ static int map_huge(const char *cgroup, void *arg)
 	if (mem == MAP_FAILED || madvise(mem, HUGE_SIZE, MADV_HUGEPAGE))
 		return 1;
 	oom_touch(mem, HUGE_SIZE, psize());
-	return oom_ready(&self->env);
+	return oom_ready(&self->cg);
 }
 
 static long nr_splits(void)

@@ -20,7 +20,7 @@
 
 FIXTURE(futex)
 {
-	struct oom_env env;
+	struct oom_cgroups cg;
 	atomic_uint futex;
 	atomic_int victim;
 	int cpu[2];		/* of those that the test may use */
@@ -46,7 +46,7 @@ FIXTURE_VARIANT_ADD(futex, memcg)
 
 FIXTURE_SETUP(futex)
 {
-	const char *why = oom_env_create(&self->env, variant->global);
+	const char *why = oom_cgroups_create(&self->cg, variant->global);
 
 	if (why)
 		SKIP(return, "%s", why);
@@ -54,7 +54,7 @@ FIXTURE_SETUP(futex)
 
 FIXTURE_TEARDOWN_PARENT(futex)
 {
-	EXPECT_TRUE(oom_env_undone(&self->env));
+	EXPECT_TRUE(oom_cgroups_undone(&self->cg));
 }
 
 static int take_futex(FIXTURE_DATA(futex) * self)
@@ -76,7 +76,7 @@ static int futex_owner(const char *cgroup, void *arg)
 	if (!oom_map(VICTIM_SIZE) || oom_set_score_adj(1000) ||
 	    take_futex(self))
 		return 1;
-	return oom_ready(&self->env);
+	return oom_ready(&self->cg);
 }
 
 /* In a thread, for who lowers a limit waits until the victim is gone. */
@@ -86,7 +86,7 @@ static void *force_oom(void *arg)
 
 	if (self->global)
 		return (void *)(long)oom_kill_one();
-	return (void *)(long)oom_set_limit(&self->env, LEFT_SIZE);
+	return (void *)(long)oom_set_limit(&self->cg, LEFT_SIZE);
 }
 
 static void start_oom(struct __test_metadata *_metadata,
@@ -108,14 +108,14 @@ static void check_oom(struct __test_metadata *_metadata,
 
 TEST_F_TIMEOUT(futex, running_owner, OOM_TEST_TIMEOUT_S)
 {
-	ASSERT_GT(oom_start(&self->env, futex_owner, self), 0);
+	ASSERT_GT(oom_start(&self->cg, futex_owner, self), 0);
 	start_oom(_metadata, self, variant->global);
 	check_oom(_metadata, self, OOM_DEADLINE_MS);
 }
 
 TEST_F_TIMEOUT(futex, frozen_owner, OOM_TEST_TIMEOUT_S)
 {
-	ASSERT_GT(oom_start_frozen(&self->env, futex_owner, self), 0);
+	ASSERT_GT(oom_start_frozen(&self->cg, futex_owner, self), 0);
 	start_oom(_metadata, self, variant->global);
 	check_oom(_metadata, self, OOM_DELAYED_MS);
 }
@@ -177,10 +177,10 @@ static int frozen_sharer(const char *cgroup, void *arg)
 
 	if (!oom_map(VICTIM_SIZE) || oom_set_score_adj(1000) ||
 	    oom_share_mm(starved_owner, 0, self) < 0 ||
-	    !poll_until(self->victim) || cg_enter_current(self->env.outside) ||
-	    cg_enter(self->env.frozen, 0))
+	    !poll_until(self->victim) || cg_enter_current(self->cg.outside) ||
+	    cg_enter(self->cg.frozen, 0))
 		return 1;
-	return oom_ready(&self->env);
+	return oom_ready(&self->cg);
 }
 
 /*
@@ -189,7 +189,7 @@ static int frozen_sharer(const char *cgroup, void *arg)
  */
 TEST_F_TIMEOUT(futex, starved_owner, OOM_TEST_TIMEOUT_S)
 {
-	struct oom_env *env = &self->env;
+	struct oom_cgroups *cg = &self->cg;
 	pthread_t busy;
 	bool reaped;
 
@@ -197,14 +197,14 @@ TEST_F_TIMEOUT(futex, starved_owner, OOM_TEST_TIMEOUT_S)
 		SKIP(return, "needs two CPUs");
 	/* sysrq has a kworker of the CPU that asks do the work. */
 	ASSERT_EQ(pin_to_cpu(self->cpu[0]), 0);
-	ASSERT_GT(oom_start(env, frozen_sharer, self), 0);
-	ASSERT_EQ(oom_freeze(env), 0);
+	ASSERT_GT(oom_start(cg, frozen_sharer, self), 0);
+	ASSERT_EQ(oom_freeze(cg), 0);
 	ASSERT_EQ(pthread_create(&busy, NULL, keep_cpu_busy, self), 0);
 	ASSERT_TRUE(poll_until(self->busy));
 
 	start_oom(_metadata, self, variant->global);
 	reaped = poll_for(OOM_REAPER_DELAY_MS / 4,
-			  cg_read_long(env->memcg, "memory.current") <= LEFT_SIZE);
+			  cg_read_long(cg->memcg, "memory.current") <= LEFT_SIZE);
 	self->busy = false;
 	pthread_join(busy, NULL);
 	EXPECT_FALSE(reaped);

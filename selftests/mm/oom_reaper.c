@@ -31,7 +31,7 @@
 
 /* In memory that all processes of a test share. */
 struct oom_test {
-	struct oom_env env;
+	struct oom_cgroups cg;
 	atomic_int victim;	/* the process that the OOM killer takes */
 	atomic_int sharer;	/* the process with the same mm */
 	pid_t bystanders[2];
@@ -63,7 +63,7 @@ FIXTURE_VARIANT_ADD(oom, memcg)
 
 FIXTURE_SETUP(oom)
 {
-	const char *why = oom_env_create(&self->test.env, variant->global);
+	const char *why = oom_cgroups_create(&self->test.cg, variant->global);
 
 	if (why)
 		SKIP(return, "%s", why);
@@ -71,7 +71,7 @@ FIXTURE_SETUP(oom)
 
 FIXTURE_TEARDOWN_PARENT(oom)
 {
-	EXPECT_TRUE(oom_env_undone(&self->test.env));
+	EXPECT_TRUE(oom_cgroups_undone(&self->test.cg));
 }
 
 /* Only a memory cgroup kills until it has what is asked for. */
@@ -82,7 +82,7 @@ FIXTURE(oom_memcg)
 
 FIXTURE_SETUP(oom_memcg)
 {
-	const char *why = oom_env_create(&self->test.env, false);
+	const char *why = oom_cgroups_create(&self->test.cg, false);
 
 	if (why)
 		SKIP(return, "%s", why);
@@ -90,7 +90,7 @@ FIXTURE_SETUP(oom_memcg)
 
 FIXTURE_TEARDOWN_PARENT(oom_memcg)
 {
-	EXPECT_TRUE(oom_env_undone(&self->test.env));
+	EXPECT_TRUE(oom_cgroups_undone(&self->test.cg));
 }
 
 static int map_victim(void)
@@ -108,9 +108,9 @@ static int map_victim(void)
  */
 static int leave_and_freeze(struct oom_test *test)
 {
-	if (cg_enter_current(test->env.outside))
+	if (cg_enter_current(test->cg.outside))
 		return -1;
-	return cg_enter(test->env.frozen, 0);
+	return cg_enter(test->cg.frozen, 0);
 }
 
 static int wait_as_victim(void *arg)
@@ -140,14 +140,14 @@ static int frozen_sharer(const char *cgroup, void *arg)
 	if (oom_start_threads(2) || start_victim(test, wait_as_victim) ||
 	    leave_and_freeze(test))
 		return 1;
-	return oom_ready(&test->env);
+	return oom_ready(&test->cg);
 }
 
 static void *freeze_thread(void *arg)
 {
 	struct oom_test *test = arg;
 
-	test->thread_frozen = !cg_write(test->env.frozen, "tasks", "0");
+	test->thread_frozen = !cg_write(test->cg.frozen, "tasks", "0");
 	oom_wait_for_kill(NULL);
 	return NULL;
 }
@@ -158,11 +158,11 @@ static int frozen_sharer_thread(const char *cgroup, void *arg)
 	pthread_t thread;
 
 	if (start_victim(test, wait_as_victim) ||
-	    cg_enter_current(test->env.outside) ||
+	    cg_enter_current(test->cg.outside) ||
 	    pthread_create(&thread, NULL, freeze_thread, test) ||
 	    !poll_until(test->thread_frozen))
 		return 1;
-	return oom_ready(&test->env);
+	return oom_ready(&test->cg);
 }
 
 static void *ready_when_stuck(void *arg)
@@ -170,7 +170,7 @@ static void *ready_when_stuck(void *arg)
 	struct oom_test *test = arg;
 
 	if (!oom_stuck_wait(&test->stuck))
-		oom_ready(&test->env);
+		oom_ready(&test->cg);
 	return NULL;
 }
 
@@ -194,11 +194,11 @@ static int freeze_vfork_child(void *arg)
 	test->sharer = getpid();
 	/* Else the OOM killer takes it after its parent, and so thaws it. */
 	if (test->sharer_stays ? oom_set_score_adj(0) :
-				 cg_enter_current(test->env.outside))
+				 cg_enter_current(test->cg.outside))
 		return 1;
-	if (cg_enter(test->env.frozen, 0))
+	if (cg_enter(test->cg.frozen, 0))
 		return 1;
-	return oom_ready(&test->env);
+	return oom_ready(&test->cg);
 }
 
 static int vfork_parent(const char *cgroup, void *arg)
@@ -215,7 +215,7 @@ static int wait_as_frozen_victim(void *arg)
 {
 	struct oom_test *test = arg;
 
-	if (cg_enter(test->env.frozen, 0))
+	if (cg_enter(test->cg.frozen, 0))
 		return 1;
 	return wait_as_victim(test);
 }
@@ -226,7 +226,7 @@ static int all_frozen(const char *cgroup, void *arg)
 
 	if (start_victim(test, wait_as_frozen_victim) || leave_and_freeze(test))
 		return 1;
-	return oom_ready(&test->env);
+	return oom_ready(&test->cg);
 }
 
 /* The list of robust futexes is in private memory, which the reaper zaps. */
@@ -251,7 +251,7 @@ static void check_exit(struct __test_metadata *_metadata,
 {
 	ASSERT_TRUE(poll_for(OOM_DELAYED_MS, oom_is_dead(test->victim)));
 	ASSERT_TRUE(poll_for(OOM_DELAYED_MS, oom_is_dead(test->sharer)));
-	ASSERT_TRUE(poll_for(OOM_DELAYED_MS, cg_read_long(test->env.memcg,
+	ASSERT_TRUE(poll_for(OOM_DELAYED_MS, cg_read_long(test->cg.memcg,
 							  "memory.current") <= left));
 }
 
@@ -264,9 +264,9 @@ static void check_oom(struct __test_metadata *_metadata,
 	} else {
 		long ms;
 
-		ASSERT_EQ(oom_set_limit(&test->env, VICTIM_SIZE + SHARED_SIZE +
+		ASSERT_EQ(oom_set_limit(&test->cg, VICTIM_SIZE + SHARED_SIZE +
 					FREE_SIZE), 0);
-		ms = oom_allocate(&test->env, WANTED_SIZE);
+		ms = oom_allocate(&test->cg, WANTED_SIZE);
 		TH_LOG("waited for memory for %ld ms", ms);
 		ASSERT_GE(ms, 0);
 		ASSERT_LT(ms, OOM_DELAYED_MS);
@@ -276,16 +276,16 @@ static void check_oom(struct __test_metadata *_metadata,
 
 TEST_F_TIMEOUT(oom, frozen_sharer, OOM_TEST_TIMEOUT_S)
 {
-	ASSERT_GT(oom_start(&self->test.env, frozen_sharer, &self->test), 0);
-	ASSERT_EQ(oom_freeze(&self->test.env), 0);
+	ASSERT_GT(oom_start(&self->test.cg, frozen_sharer, &self->test), 0);
+	ASSERT_EQ(oom_freeze(&self->test.cg), 0);
 	check_oom(_metadata, &self->test, variant->global);
 }
 
 /* The version 1 freezer can freeze a single thread. */
 TEST_F_TIMEOUT(oom, frozen_sharer_thread, OOM_TEST_TIMEOUT_S)
 {
-	ASSERT_GT(oom_start(&self->test.env, frozen_sharer_thread, &self->test), 0);
-	ASSERT_EQ(oom_freeze(&self->test.env), 0);
+	ASSERT_GT(oom_start(&self->test.cg, frozen_sharer_thread, &self->test), 0);
+	ASSERT_EQ(oom_freeze(&self->test.cg), 0);
 	check_oom(_metadata, &self->test, variant->global);
 }
 
@@ -294,24 +294,24 @@ TEST_F_TIMEOUT(oom, freezing_sharer, OOM_TEST_TIMEOUT_S)
 {
 	if (!oom_stuck_page(&self->test.stuck))
 		SKIP(return, "no userfaultfd (CONFIG_USERFAULTFD)");
-	ASSERT_GT(oom_start(&self->test.env, stuck_sharer, &self->test), 0);
-	ASSERT_EQ(cg_write(self->test.env.frozen, "freezer.state", "FROZEN"), 0);
+	ASSERT_GT(oom_start(&self->test.cg, stuck_sharer, &self->test), 0);
+	ASSERT_EQ(cg_write(self->test.cg.frozen, "freezer.state", "FROZEN"), 0);
 	check_oom(_metadata, &self->test, variant->global);
 }
 
 /* The victim waits for the child of its vfork(), which is frozen. */
 TEST_F_TIMEOUT(oom, frozen_vfork_child, OOM_TEST_TIMEOUT_S)
 {
-	ASSERT_GT(oom_start(&self->test.env, vfork_parent, &self->test), 0);
-	ASSERT_EQ(oom_freeze(&self->test.env), 0);
+	ASSERT_GT(oom_start(&self->test.cg, vfork_parent, &self->test), 0);
+	ASSERT_EQ(oom_freeze(&self->test.cg), 0);
 	check_oom(_metadata, &self->test, variant->global);
 }
 
 /* Userspace has killed both: the OOM killer takes one of them as it is. */
 TEST_F_TIMEOUT(oom, killed_frozen_sharer, OOM_TEST_TIMEOUT_S)
 {
-	ASSERT_GT(oom_start(&self->test.env, all_frozen, &self->test), 0);
-	ASSERT_EQ(oom_freeze(&self->test.env), 0);
+	ASSERT_GT(oom_start(&self->test.cg, all_frozen, &self->test), 0);
+	ASSERT_EQ(oom_freeze(&self->test.cg), 0);
 	ASSERT_EQ(kill(self->test.victim, SIGKILL), 0);
 	ASSERT_EQ(kill(self->test.sharer, SIGKILL), 0);
 	check_oom(_metadata, &self->test, variant->global);
@@ -320,8 +320,8 @@ TEST_F_TIMEOUT(oom, killed_frozen_sharer, OOM_TEST_TIMEOUT_S)
 /* Who waits for a futex of the sharer learns that the owner died. */
 TEST_F_TIMEOUT(oom, frozen_futex_owner, OOM_TEST_TIMEOUT_S)
 {
-	ASSERT_GT(oom_start(&self->test.env, frozen_futex_owner, &self->test), 0);
-	ASSERT_EQ(oom_freeze(&self->test.env), 0);
+	ASSERT_GT(oom_start(&self->test.cg, frozen_futex_owner, &self->test), 0);
+	ASSERT_EQ(oom_freeze(&self->test.cg), 0);
 	check_oom(_metadata, &self->test, variant->global);
 	EXPECT_TRUE(self->test.futex & FUTEX_OWNER_DIED);
 }
@@ -346,7 +346,7 @@ static void start_bystanders(struct __test_metadata *_metadata,
 	int i;
 
 	for (i = 0; i < 2; i++) {
-		test->bystanders[i] = oom_start(&test->env, bystander, &test->env);
+		test->bystanders[i] = oom_start(&test->cg, bystander, &test->cg);
 		ASSERT_GT(test->bystanders[i], 0);
 	}
 }
@@ -365,12 +365,12 @@ TEST_F_TIMEOUT(oom_memcg, exiting_victim, OOM_TEST_TIMEOUT_S)
 	int round;
 
 	start_bystanders(_metadata, test);
-	ASSERT_EQ(oom_set_limit(&test->env, VICTIM_SIZE + 2 * BYSTANDER_SIZE +
+	ASSERT_EQ(oom_set_limit(&test->cg, VICTIM_SIZE + 2 * BYSTANDER_SIZE +
 				FREE_SIZE), 0);
 	for (round = 0; round < 8; round++) {
-		victim = oom_start(&test->env, private_victim, &test->env);
+		victim = oom_start(&test->cg, private_victim, &test->cg);
 		ASSERT_GT(victim, 0);
-		ASSERT_GE(oom_allocate(&test->env, WANTED_SIZE), 0);
+		ASSERT_GE(oom_allocate(&test->cg, WANTED_SIZE), 0);
 		ASSERT_TRUE(poll_until(oom_is_dead(victim)));
 		ASSERT_TRUE(bystanders_live(test));
 	}
@@ -392,16 +392,16 @@ static void check_bystanders(struct __test_metadata *_metadata,
 	long ms;
 
 	start_bystanders(_metadata, test);
-	ASSERT_EQ(cg_enter(test->env.frozen, test->bystanders[1]), 0);
+	ASSERT_EQ(cg_enter(test->cg.frozen, test->bystanders[1]), 0);
 	test->sharer_stays = true;
-	ASSERT_GT(oom_start(&test->env, vfork_parent, test), 0);
-	ASSERT_EQ(oom_freeze(&test->env), 0);
+	ASSERT_GT(oom_start(&test->cg, vfork_parent, test), 0);
+	ASSERT_EQ(oom_freeze(&test->cg), 0);
 	if (!zombie)
 		ASSERT_EQ(pthread_create(&thread, NULL, wait_for_victim, test), 0);
 
-	ASSERT_EQ(oom_set_limit(&test->env, VICTIM_SIZE + SHARED_SIZE +
+	ASSERT_EQ(oom_set_limit(&test->cg, VICTIM_SIZE + SHARED_SIZE +
 				2 * BYSTANDER_SIZE + FREE_SIZE), 0);
-	ms = oom_allocate(&test->env, WANTED_SIZE);
+	ms = oom_allocate(&test->cg, WANTED_SIZE);
 	TH_LOG("waited for memory for %ld ms", ms);
 	ASSERT_TRUE(bystanders_live(test));
 	ASSERT_GE(ms, 0);
@@ -427,30 +427,30 @@ static int sparse_victim(const char *cgroup, void *arg)
 	return oom_ready(arg);
 }
 
-static long page_tables(struct oom_env *env)
+static long page_tables(struct oom_cgroups *cg)
 {
-	return cg_read_key_long(env->memcg, "memory.stat", "pagetables ");
+	return cg_read_key_long(cg->memcg, "memory.stat", "pagetables ");
 }
 
 /* What the reaper empties is of no use to a victim that cannot exit. */
 TEST_F_TIMEOUT(oom_memcg, page_tables, OOM_TEST_TIMEOUT_S)
 {
 	long size = NR_PAGE_TABLES * sysconf(_SC_PAGESIZE);
-	struct oom_env *env = &self->test.env;
+	struct oom_cgroups *cg = &self->test.cg;
 	pid_t victim;
 
 	if (!oom_reclaims_page_tables())
 		SKIP(return, "MADV_DONTNEED frees no page tables (CONFIG_PT_RECLAIM)");
-	victim = oom_start(env, sparse_victim, env);
+	victim = oom_start(cg, sparse_victim, cg);
 	ASSERT_GT(victim, 0);
-	ASSERT_GT(oom_start_stuck_reader(env, victim), 0);
-	ASSERT_TRUE(poll_until(page_tables(env) >= size));
+	ASSERT_GT(oom_start_stuck_reader(cg, victim), 0);
+	ASSERT_TRUE(poll_until(page_tables(cg) >= size));
 
-	ASSERT_EQ(oom_set_limit(env, 2 * size + FREE_SIZE), 0);
-	ASSERT_GE(oom_allocate(env, WANTED_SIZE), 0);
+	ASSERT_EQ(oom_set_limit(cg, 2 * size + FREE_SIZE), 0);
+	ASSERT_GE(oom_allocate(cg, WANTED_SIZE), 0);
 	/* RCU frees them, and the figure may be 2 s late. */
-	EXPECT_TRUE(poll_for(5000, page_tables(env) <= size / 20))
-		TH_LOG("%ld of %ld bytes left", page_tables(env), size);
+	EXPECT_TRUE(poll_for(5000, page_tables(cg) <= size / 20))
+		TH_LOG("%ld of %ld bytes left", page_tables(cg), size);
 }
 
 TEST_HARNESS_MAIN

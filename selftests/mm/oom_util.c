@@ -23,59 +23,59 @@
 
 #define STACK_SIZE (64UL << 10)
 
-static int restore_later(struct oom_env *env, const char *path, const char *value)
+static int restore_later(struct oom_cgroups *cg, const char *path, const char *value)
 {
-	int nr = env->nr_settings;
+	int nr = cg->nr_settings;
 
 	if (nr == OOM_NR_SETTINGS)
 		return -1;
-	snprintf(env->settings[nr].path, OOM_PATH, "%s", path);
-	snprintf(env->settings[nr].value, OOM_VALUE, "%s", value);
-	env->nr_settings++;
+	snprintf(cg->settings[nr].path, OOM_PATH, "%s", path);
+	snprintf(cg->settings[nr].value, OOM_VALUE, "%s", value);
+	cg->nr_settings++;
 	return 0;
 }
 
-int oom_env_set(struct oom_env *env, const char *path, const char *value)
+int oom_change_setting(struct oom_cgroups *cg, const char *path, const char *value)
 {
 	char old[OOM_VALUE];
 
-	if (read_text(path, old, sizeof(old)) <= 0 || restore_later(env, path, old))
+	if (read_text(path, old, sizeof(old)) <= 0 || restore_later(cg, path, old))
 		return -1;
 	return write_text(path, (char *)value, strlen(value)) < 0 ? -1 : 0;
 }
 
-static void undo(struct oom_env *env)
+static void undo(struct oom_cgroups *cg)
 {
-	if (env->frozen[0])
-		cg_write(env->frozen, "freezer.state", "THAWED");
+	if (cg->frozen[0])
+		cg_write(cg->frozen, "freezer.state", "THAWED");
 	/* cg_destroy() kills whoever is left, and tries again until they are gone. */
-	if (env->memcg[0])
-		cg_destroy(env->memcg);
-	if (env->outside[0])
-		cg_destroy(env->outside);
-	if (env->frozen[0])
-		cg_destroy(env->frozen);
-	if (env->mount[0]) {
-		umount2(env->mount, MNT_DETACH);
-		rmdir(env->mount);
+	if (cg->memcg[0])
+		cg_destroy(cg->memcg);
+	if (cg->outside[0])
+		cg_destroy(cg->outside);
+	if (cg->frozen[0])
+		cg_destroy(cg->frozen);
+	if (cg->mount[0]) {
+		umount2(cg->mount, MNT_DETACH);
+		rmdir(cg->mount);
 	}
-	if (env->cgroup[0])
-		cg_write(env->cgroup, "cgroup.subtree_control", "-memory");
-	while (env->nr_settings--)
-		write_text(env->settings[env->nr_settings].path,
-			   env->settings[env->nr_settings].value,
-			   strlen(env->settings[env->nr_settings].value));
+	if (cg->cgroup[0])
+		cg_write(cg->cgroup, "cgroup.subtree_control", "-memory");
+	while (cg->nr_settings--)
+		write_text(cg->settings[cg->nr_settings].path,
+			   cg->settings[cg->nr_settings].value,
+			   strlen(cg->settings[cg->nr_settings].value));
 	/* The next test waits until it can make this one. */
-	if (env->cgroup[0])
-		cg_destroy(env->cgroup);
-	env->undone = true;
+	if (cg->cgroup[0])
+		cg_destroy(cg->cgroup);
+	cg->undone = true;
 }
 
 /*
  * The harness kills a test that times out, and its whole process group: the
  * guard is in a session of its own.
  */
-static int start_guard(struct oom_env *env)
+static int start_guard(struct oom_cgroups *cg)
 {
 	int pidfd = syscall(__NR_pidfd_open, getpid(), 0);
 	struct pollfd test = { .fd = pidfd, .events = POLLIN };
@@ -88,17 +88,17 @@ static int start_guard(struct oom_env *env)
 		setsid();
 		while (poll(&test, 1, -1) != 1)
 			;
-		undo(env);
+		undo(cg);
 		_exit(0);
 	}
 	close(pidfd);
 	return pid < 0 ? -1 : 0;
 }
 
-bool oom_env_undone(struct oom_env *env)
+bool oom_cgroups_undone(struct oom_cgroups *cg)
 {
 	/* Without a cgroup there was nothing to do. */
-	return !env->cgroup[0] || poll_until(env->undone);
+	return !cg->cgroup[0] || poll_until(cg->undone);
 }
 
 static bool create_cgroup(char *path, const char *parent, const char *name)
@@ -111,7 +111,7 @@ static bool create_cgroup(char *path, const char *parent, const char *name)
 	return false;
 }
 
-static bool enable_memory(struct oom_env *env, const char *root)
+static bool enable_memory(struct oom_cgroups *cg, const char *root)
 {
 	char path[OOM_PATH];
 
@@ -120,26 +120,26 @@ static bool enable_memory(struct oom_env *env, const char *root)
 	if (snprintf(path, OOM_PATH, "%s/cgroup.subtree_control", root) >= OOM_PATH ||
 	    write_text(path, "+memory", 7) != 7)
 		return false;
-	return !restore_later(env, path, "-memory");
+	return !restore_later(cg, path, "-memory");
 }
 
-static bool mount_freezer(struct oom_env *env)
+static bool mount_freezer(struct oom_cgroups *cg)
 {
-	snprintf(env->mount, sizeof(env->mount), "/tmp/oom_test.XXXXXX");
-	if (mkdtemp(env->mount) &&
-	    !mount("oom_test", env->mount, "cgroup", 0, "freezer"))
+	snprintf(cg->mount, sizeof(cg->mount), "/tmp/oom_test.XXXXXX");
+	if (mkdtemp(cg->mount) &&
+	    !mount("oom_test", cg->mount, "cgroup", 0, "freezer"))
 		return true;
-	rmdir(env->mount);
-	env->mount[0] = '\0';
+	rmdir(cg->mount);
+	cg->mount[0] = '\0';
 	return false;
 }
 
-const char *oom_env_create(struct oom_env *env, bool global)
+const char *oom_cgroups_create(struct oom_cgroups *cg, bool global)
 {
 	const char *destructive = getenv("RUN_DESTRUCTIVE");
 	char root[OOM_PATH] = "", freezer[OOM_PATH] = "", *mnt = freezer;
 
-	memset(env, 0, sizeof(*env));
+	memset(cg, 0, sizeof(*cg));
 	if (geteuid())
 		return "needs root";
 	if (read_num("/proc/sys/vm/panic_on_oom"))
@@ -152,22 +152,22 @@ const char *oom_env_create(struct oom_env *env, bool global)
 	    cg_read_strstr(root, "cgroup.controllers", "memory"))
 		return "no cgroup v2 with a memory controller";
 
-	if (start_guard(env) || oom_set_score_adj(-1000))
+	if (start_guard(cg) || oom_set_score_adj(-1000))
 		return "cannot prepare for the OOM killer";
-	if (!poll_until(create_cgroup(env->cgroup, root, "oom_test")))
+	if (!poll_until(create_cgroup(cg->cgroup, root, "oom_test")))
 		return "the cgroup oom_test of another test is there";
-	if (!enable_memory(env, root) ||
-	    cg_write(env->cgroup, "cgroup.subtree_control", "+memory") ||
-	    !create_cgroup(env->memcg, env->cgroup, "mem") ||
-	    !create_cgroup(env->outside, env->cgroup, "outside"))
+	if (!enable_memory(cg, root) ||
+	    cg_write(cg->cgroup, "cgroup.subtree_control", "+memory") ||
+	    !create_cgroup(cg->memcg, cg->cgroup, "mem") ||
+	    !create_cgroup(cg->outside, cg->cgroup, "outside"))
 		return "cannot make a memory cgroup";
 
 	if (cg_find_controller_root(freezer, sizeof(freezer) - 1, "freezer")) {
-		if (!mount_freezer(env))
+		if (!mount_freezer(cg))
 			return "no cgroup v1 freezer (CONFIG_CGROUP_FREEZER)";
-		mnt = env->mount;
+		mnt = cg->mount;
 	}
-	if (!create_cgroup(env->frozen, mnt, "oom_test"))
+	if (!create_cgroup(cg->frozen, mnt, "oom_test"))
 		return "cannot make a freezer cgroup";
 	return NULL;
 }
@@ -179,22 +179,22 @@ int oom_wait_for_kill(void *arg)
 	return 0;
 }
 
-int oom_ready(struct oom_env *env)
+int oom_ready(struct oom_cgroups *cg)
 {
-	env->ready = true;
+	cg->ready = true;
 	return oom_wait_for_kill(NULL);
 }
 
-pid_t oom_start(struct oom_env *env,
+pid_t oom_start(struct oom_cgroups *cg,
 		int (*setup)(const char *cgroup, void *arg), void *arg)
 {
 	pid_t pid;
 
-	env->ready = false;
-	pid = cg_run_nowait(env->memcg, setup, arg);
-	if (pid < 0 || !poll_until(env->ready || oom_is_dead(pid)))
+	cg->ready = false;
+	pid = cg_run_nowait(cg->memcg, setup, arg);
+	if (pid < 0 || !poll_until(cg->ready || oom_is_dead(pid)))
 		return -1;
-	return env->ready ? pid : -1;
+	return cg->ready ? pid : -1;
 }
 
 pid_t oom_share_mm(int (*fn)(void *arg), int flags, void *arg)
@@ -235,28 +235,28 @@ static char *map_small_pages(size_t size)
 	return mem;
 }
 
-int oom_set_limit(struct oom_env *env, size_t bytes)
+int oom_set_limit(struct oom_cgroups *cg, size_t bytes)
 {
 	/* Swap would only put the OOM off; without swap there is no file. */
-	cg_write(env->memcg, "memory.swap.max", "0");
-	return cg_write_numeric(env->memcg, "memory.max", bytes);
+	cg_write(cg->memcg, "memory.swap.max", "0");
+	return cg_write_numeric(cg->memcg, "memory.max", bytes);
 }
 
 static int allocate(const char *cgroup, void *arg)
 {
-	struct oom_env *env = arg;
-	char *mem = map_small_pages(env->wanted);
+	struct oom_cgroups *cg = arg;
+	char *mem = map_small_pages(cg->wanted);
 
 	if (!mem)
 		_exit(1);
-	env->waited_ms = oom_touch(mem, env->wanted, psize());
+	cg->waited_ms = oom_touch(mem, cg->wanted, psize());
 	_exit(0);
 }
 
-long oom_allocate(struct oom_env *env, size_t size)
+long oom_allocate(struct oom_cgroups *cg, size_t size)
 {
-	env->wanted = size;
-	return cg_run(env->memcg, allocate, env) ? -1 : env->waited_ms;
+	cg->wanted = size;
+	return cg_run(cg->memcg, allocate, cg) ? -1 : cg->waited_ms;
 }
 
 int oom_kill_one(void)
@@ -264,20 +264,20 @@ int oom_kill_one(void)
 	return write_text("/proc/sysrq-trigger", "f", 1) == 1 ? 0 : -1;
 }
 
-int oom_freeze(struct oom_env *env)
+int oom_freeze(struct oom_cgroups *cg)
 {
-	if (cg_write(env->frozen, "freezer.state", "FROZEN"))
+	if (cg_write(cg->frozen, "freezer.state", "FROZEN"))
 		return -1;
-	return poll_until(!cg_read_strcmp(env->frozen, "freezer.state",
+	return poll_until(!cg_read_strcmp(cg->frozen, "freezer.state",
 					  "FROZEN\n")) ? 0 : -1;
 }
 
-pid_t oom_start_frozen(struct oom_env *env,
+pid_t oom_start_frozen(struct oom_cgroups *cg,
 		       int (*setup)(const char *cgroup, void *arg), void *arg)
 {
-	pid_t pid = oom_start(env, setup, arg);
+	pid_t pid = oom_start(cg, setup, arg);
 
-	return pid < 0 || cg_enter(env->frozen, pid) || oom_freeze(env) ? -1 : pid;
+	return pid < 0 || cg_enter(cg->frozen, pid) || oom_freeze(cg) ? -1 : pid;
 }
 
 bool oom_is_dead(pid_t pid)
@@ -360,7 +360,7 @@ int oom_stuck_wait(struct oom_stuck *stuck)
 }
 
 struct reader {
-	struct oom_env *env;
+	struct oom_cgroups *cg;
 	struct oom_stuck stuck;
 	int mem;
 };
@@ -384,12 +384,12 @@ static int reader_setup(const char *cgroup, void *arg)
 	    pthread_create(&thread, NULL, read_mem, reader) ||
 	    oom_stuck_wait(&reader->stuck))
 		return 1;
-	return oom_ready(reader->env);
+	return oom_ready(reader->cg);
 }
 
-pid_t oom_start_stuck_reader(struct oom_env *env, pid_t pid)
+pid_t oom_start_stuck_reader(struct oom_cgroups *cg, pid_t pid)
 {
-	struct reader reader = { .env = env };
+	struct reader reader = { .cg = cg };
 	char path[64];
 	pid_t ret;
 
@@ -397,7 +397,7 @@ pid_t oom_start_stuck_reader(struct oom_env *env, pid_t pid)
 	reader.mem = open(path, O_RDONLY | O_CLOEXEC);
 	if (reader.mem < 0)
 		return -1;
-	ret = oom_start(env, reader_setup, &reader);
+	ret = oom_start(cg, reader_setup, &reader);
 	close(reader.mem);
 	return ret;
 }

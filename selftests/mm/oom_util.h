@@ -47,7 +47,7 @@
  * when the test has ended, or was killed. They have to share this memory, as
  * they do in a fixture with FIXTURE_TEARDOWN_PARENT().
  */
-struct oom_env {
+struct oom_cgroups {
 	char cgroup[OOM_PATH];	/* version 2, with all processes of the test */
 	char memcg[OOM_PATH];	/* below it, for the memory limit */
 	char outside[OOM_PATH];	/* below it, without a limit */
@@ -96,22 +96,22 @@ static inline long oom_touch(char *mem, size_t size, size_t step)
  * NULL, or why the test has to be skipped. @global: the test forces an OOM of
  * the whole machine, which may kill anybody.
  */
-const char *oom_env_create(struct oom_env *env, bool global);
+const char *oom_cgroups_create(struct oom_cgroups *cg, bool global);
 /* For the teardown in the parent: wait until the guard is done. */
-bool oom_env_undone(struct oom_env *env);
+bool oom_cgroups_undone(struct oom_cgroups *cg);
 /* Change a setting in /proc or /sys until the end of the test. */
-int oom_env_set(struct oom_env *env, const char *path, const char *value);
+int oom_change_setting(struct oom_cgroups *cg, const char *path, const char *value);
 
 /*
- * Start a process in env->memcg that runs setup(cgroup, arg). When that is
+ * Start a process in cg->memcg that runs setup(cgroup, arg). When that is
  * done, it calls oom_ready(), which waits to be killed. Returns the pid, or -1
  * if setup() returned.
  */
-pid_t oom_start(struct oom_env *env,
+pid_t oom_start(struct oom_cgroups *cg,
 		int (*setup)(const char *cgroup, void *arg), void *arg);
-int oom_ready(struct oom_env *env);
-/* The same, and freeze it then, with what else is in env->frozen. */
-pid_t oom_start_frozen(struct oom_env *env,
+int oom_ready(struct oom_cgroups *cg);
+/* The same, and freeze it then, with what else is in cg->frozen. */
+pid_t oom_start_frozen(struct oom_cgroups *cg,
 		       int (*setup)(const char *cgroup, void *arg), void *arg);
 /* Start a process that shares the caller's memory and runs fn(arg). */
 pid_t oom_share_mm(int (*fn)(void *arg), int flags, void *arg);
@@ -119,17 +119,17 @@ int oom_wait_for_kill(void *arg);
 /* Start threads of the caller that wait to be killed. */
 int oom_start_threads(int nr);
 
-/* Limit what env->memcg may use. */
-int oom_set_limit(struct oom_env *env, size_t bytes);
+/* Limit what cg->memcg may use. */
+int oom_set_limit(struct oom_cgroups *cg, size_t bytes);
 /*
- * Have a process in env->memcg allocate @size bytes and exit. Returns the
+ * Have a process in cg->memcg allocate @size bytes and exit. Returns the
  * longest time that it waited for a page in ms, or -1.
  */
-long oom_allocate(struct oom_env *env, size_t size);
+long oom_allocate(struct oom_cgroups *cg, size_t size);
 /* Have the OOM killer of the whole machine kill somebody; it does so later. */
 int oom_kill_one(void);
 
-int oom_freeze(struct oom_env *env);
+int oom_freeze(struct oom_cgroups *cg);
 
 /* Whether the process has ended; it may still be a zombie. */
 bool oom_is_dead(pid_t pid);
@@ -159,7 +159,7 @@ int oom_stuck_wait(struct oom_stuck *stuck);
  * Start a process that is stuck in a read of /proc/@pid/mem: it has the mm
  * pinned until it is killed. Returns its pid, or -1.
  */
-pid_t oom_start_stuck_reader(struct oom_env *env, pid_t pid);
+pid_t oom_start_stuck_reader(struct oom_cgroups *cg, pid_t pid);
 
 /* process_mrelease(2): 0 or a negative errno. */
 int oom_mrelease(int pidfd, unsigned int flags);

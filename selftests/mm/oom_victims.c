@@ -27,17 +27,18 @@
 
 #define MAPPING_SIZE (8 * MiB)
 
+/* A walk from either end is past the shared ones when all others are empty. */
 enum mapping {
-	ANON, MLOCKED, HUGE, PRIVATE_FILE, SHARED, HUGETLB, NR_MAPPINGS
+	ANON, MLOCKED, SHARED, HUGETLB, HUGE, PRIVATE_FILE, NR_MAPPINGS
 };
 
 static const char * const mapping_name[] = {
-	"anonymous", "mlocked", "huge page", "private file", "shared", "hugetlb"
+	"anonymous", "mlocked", "shared", "hugetlb", "huge page", "private file"
 };
 
 FIXTURE(victims)
 {
-	struct oom_env env;
+	struct oom_cgroups cg;
 };
 
 FIXTURE_VARIANT(victims)
@@ -57,7 +58,7 @@ FIXTURE_VARIANT_ADD(victims, memcg)
 
 FIXTURE_SETUP(victims)
 {
-	const char *why = oom_env_create(&self->env, variant->global);
+	const char *why = oom_cgroups_create(&self->cg, variant->global);
 
 	if (why)
 		SKIP(return, "%s", why);
@@ -65,19 +66,19 @@ FIXTURE_SETUP(victims)
 
 FIXTURE_TEARDOWN_PARENT(victims)
 {
-	EXPECT_TRUE(oom_env_undone(&self->env));
+	EXPECT_TRUE(oom_cgroups_undone(&self->cg));
 }
 
 FIXTURE(victims_memcg)
 {
-	struct oom_env env;
+	struct oom_cgroups cg;
 	char *mem[NR_MAPPINGS];	/* in the victim */
 	bool have_hugetlb;
 };
 
 FIXTURE_SETUP(victims_memcg)
 {
-	const char *why = oom_env_create(&self->env, false);
+	const char *why = oom_cgroups_create(&self->cg, false);
 
 	if (why)
 		SKIP(return, "%s", why);
@@ -85,7 +86,7 @@ FIXTURE_SETUP(victims_memcg)
 
 FIXTURE_TEARDOWN_PARENT(victims_memcg)
 {
-	EXPECT_TRUE(oom_env_undone(&self->env));
+	EXPECT_TRUE(oom_cgroups_undone(&self->cg));
 }
 
 static int map_victim(const char *cgroup, void *arg)
@@ -108,25 +109,25 @@ static int map_second_victim(const char *cgroup, void *arg)
 }
 
 /* Force an OOM; returns for how long it kept anybody from going on, or -1. */
-static long force_oom(struct oom_env *env, bool global)
+static long force_oom(struct oom_cgroups *cg, bool global)
 {
 	long long start = now_ms();
 
 	if (!global) {
-		if (oom_set_limit(env, VICTIM_SIZE + FREE_SIZE))
+		if (oom_set_limit(cg, VICTIM_SIZE + FREE_SIZE))
 			return -1;
-		return oom_allocate(env, WANTED_SIZE);
+		return oom_allocate(cg, WANTED_SIZE);
 	}
 	if (oom_kill_one() ||
-	    !poll_until(cg_read_long(env->memcg, "memory.current") <= LEFT_SIZE))
+	    !poll_until(cg_read_long(cg->memcg, "memory.current") <= LEFT_SIZE))
 		return -1;
 	return now_ms() - start;
 }
 
 static void check_no_delay(struct __test_metadata *_metadata,
-			   struct oom_env *env, bool global)
+			   struct oom_cgroups *cg, bool global)
 {
-	long ms = force_oom(env, global);
+	long ms = force_oom(cg, global);
 
 	TH_LOG("%ld ms", ms);
 	ASSERT_GE(ms, 0);
@@ -135,32 +136,32 @@ static void check_no_delay(struct __test_metadata *_metadata,
 
 TEST_F_TIMEOUT(victims, running, OOM_TEST_TIMEOUT_S)
 {
-	pid_t victim = oom_start(&self->env, map_victim, &self->env);
+	pid_t victim = oom_start(&self->cg, map_victim, &self->cg);
 
 	ASSERT_GT(victim, 0);
-	check_no_delay(_metadata, &self->env, variant->global);
+	check_no_delay(_metadata, &self->cg, variant->global);
 	EXPECT_TRUE(poll_until(oom_is_dead(victim)));
 }
 
-static void test_frozen(struct __test_metadata *_metadata, struct oom_env *env,
+static void test_frozen(struct __test_metadata *_metadata, struct oom_cgroups *cg,
 			bool global, int (*setup)(const char *cgroup, void *arg))
 {
-	pid_t victim = oom_start_frozen(env, setup, env);
+	pid_t victim = oom_start_frozen(cg, setup, cg);
 
 	ASSERT_GT(victim, 0);
-	check_no_delay(_metadata, env, global);
+	check_no_delay(_metadata, cg, global);
 	EXPECT_TRUE(poll_for(OOM_DELAYED_MS, oom_is_dead(victim)));
 }
 
 TEST_F_TIMEOUT(victims, frozen, OOM_TEST_TIMEOUT_S)
 {
-	test_frozen(_metadata, &self->env, variant->global, map_victim);
+	test_frozen(_metadata, &self->cg, variant->global, map_victim);
 }
 
 /* All threads are thawed, not only the one that the OOM killer looked at. */
 TEST_F_TIMEOUT(victims, frozen_threads, OOM_TEST_TIMEOUT_S)
 {
-	test_frozen(_metadata, &self->env, variant->global, map_threaded_victim);
+	test_frozen(_metadata, &self->cg, variant->global, map_threaded_victim);
 }
 
 /* Nobody is frozen: the victim's robust futexes are worth the delay. */
@@ -171,26 +172,26 @@ TEST_F_TIMEOUT(victims, pinned, OOM_TEST_TIMEOUT_S)
 
 	if (!oom_stuck_page(&stuck))
 		SKIP(return, "no userfaultfd (CONFIG_USERFAULTFD)");
-	victim = oom_start(&self->env, map_victim, &self->env);
+	victim = oom_start(&self->cg, map_victim, &self->cg);
 	ASSERT_GT(victim, 0);
-	ASSERT_GT(oom_start_stuck_reader(&self->env, victim), 0);
-	ASSERT_GE(force_oom(&self->env, variant->global), OOM_DELAYED_MS);
+	ASSERT_GT(oom_start_stuck_reader(&self->cg, victim), 0);
+	ASSERT_GE(force_oom(&self->cg, variant->global), OOM_DELAYED_MS);
 	EXPECT_TRUE(oom_is_dead(victim));
 }
 
 /* The version 2 freezer lets go of whoever is killed. */
 TEST_F_TIMEOUT(victims_memcg, frozen_v2, OOM_TEST_TIMEOUT_S)
 {
-	struct oom_env *env = &self->env;
-	pid_t victim = oom_start(env, map_threaded_victim, env);
+	struct oom_cgroups *cg = &self->cg;
+	pid_t victim = oom_start(cg, map_threaded_victim, cg);
 	long long start;
 
 	ASSERT_GT(victim, 0);
-	ASSERT_EQ(cg_write(env->memcg, "cgroup.freeze", "1"), 0);
-	ASSERT_TRUE(poll_until(!cg_read_strstr(env->memcg, "cgroup.events",
+	ASSERT_EQ(cg_write(cg->memcg, "cgroup.freeze", "1"), 0);
+	ASSERT_TRUE(poll_until(!cg_read_strstr(cg->memcg, "cgroup.events",
 					       "frozen 1")));
 	start = now_ms();
-	ASSERT_EQ(oom_set_limit(env, LEFT_SIZE), 0);
+	ASSERT_EQ(oom_set_limit(cg, LEFT_SIZE), 0);
 	EXPECT_LT(now_ms() - start, OOM_DELAYED_MS);
 	EXPECT_TRUE(poll_until(oom_is_dead(victim)));
 }
@@ -243,7 +244,7 @@ static int map_all_kinds(const char *cgroup, void *arg)
 		if (!self->mem[kind])
 			return 1;
 	}
-	return oom_set_score_adj(1000) ? 1 : oom_ready(&self->env);
+	return oom_set_score_adj(1000) ? 1 : oom_ready(&self->cg);
 }
 
 /* Whether the first and the last page are there: 2, 1, or 0 of them. */
@@ -253,14 +254,28 @@ static int nr_present(int pagemap, char *mem)
 	       !!(pagemap_get_entry(pagemap, mem + MAPPING_SIZE - psize()) & PM_PRESENT);
 }
 
-static bool have_hugetlb(struct oom_env *env)
+static bool is_shared(enum mapping kind)
+{
+	return kind == SHARED || kind == HUGETLB;
+}
+
+static bool have_hugetlb(struct oom_cgroups *cg)
 {
 	unsigned long nr = MAPPING_SIZE / (default_huge_page_size() ?: -1UL);
 	char text[32];
 
 	snprintf(text, sizeof(text), "%lu", hugetlb_nr_default_pages() + nr);
-	return nr && !oom_env_set(env, "/proc/sys/vm/nr_hugepages", text) &&
+	return nr && !oom_change_setting(cg, "/proc/sys/vm/nr_hugepages", text) &&
 	       hugetlb_free_default_pages() >= nr;
+}
+
+static void check_mapping(struct __test_metadata *_metadata,
+			  FIXTURE_DATA(victims_memcg) * self, int pagemap,
+			  enum mapping kind, int left)
+{
+	if (self->mem[kind])
+		EXPECT_TRUE(poll_until(nr_present(pagemap, self->mem[kind]) == left))
+			TH_LOG("%s", mapping_name[kind]);
 }
 
 /* The reaper takes what is private, and leaves what others may share. */
@@ -273,13 +288,13 @@ TEST_F_TIMEOUT(victims_memcg, mapping_kinds, OOM_TEST_TIMEOUT_S)
 
 	if (!oom_stuck_page(&stuck))
 		SKIP(return, "no userfaultfd (CONFIG_USERFAULTFD)");
-	self->have_hugetlb = have_hugetlb(&self->env);
-	victim = oom_start(&self->env, map_all_kinds, self);
+	self->have_hugetlb = have_hugetlb(&self->cg);
+	victim = oom_start(&self->cg, map_all_kinds, self);
 	ASSERT_GT(victim, 0);
 	pagemap = pagemap_open(victim);
 	ASSERT_GE(pagemap, 0);
 	/* The reader keeps the mm after the victim's exit. */
-	ASSERT_GT(oom_start_stuck_reader(&self->env, victim), 0);
+	ASSERT_GT(oom_start_stuck_reader(&self->cg, victim), 0);
 	for (kind = 0; kind < NR_MAPPINGS; kind++) {
 		if (!self->mem[kind]) {
 			TH_LOG("without %s mappings", mapping_name[kind]);
@@ -289,15 +304,12 @@ TEST_F_TIMEOUT(victims_memcg, mapping_kinds, OOM_TEST_TIMEOUT_S)
 	}
 
 	/* The file's own pages stay, like those that are shared. */
-	ASSERT_EQ(oom_set_limit(&self->env, 2 * MAPPING_SIZE + LEFT_SIZE), 0);
-	for (kind = 0; kind < NR_MAPPINGS; kind++) {
-		int left = kind == SHARED || kind == HUGETLB ? 2 : 0;
-
-		if (!self->mem[kind])
-			continue;
-		EXPECT_TRUE(poll_until(nr_present(pagemap, self->mem[kind]) == left))
-			TH_LOG("%s", mapping_name[kind]);
-	}
+	ASSERT_EQ(oom_set_limit(&self->cg, 2 * MAPPING_SIZE + LEFT_SIZE), 0);
+	for (kind = 0; kind < NR_MAPPINGS; kind++)
+		if (!is_shared(kind))
+			check_mapping(_metadata, self, pagemap, kind, 0);
+	check_mapping(_metadata, self, pagemap, SHARED, 2);
+	check_mapping(_metadata, self, pagemap, HUGETLB, 2);
 }
 
 /*
@@ -306,20 +318,20 @@ TEST_F_TIMEOUT(victims_memcg, mapping_kinds, OOM_TEST_TIMEOUT_S)
  */
 TEST_F_TIMEOUT(victims_memcg, next_victim, OOM_TEST_TIMEOUT_S)
 {
-	struct oom_env *env = &self->env;
+	struct oom_cgroups *cg = &self->cg;
 	pid_t first, second;
 
-	first = oom_start(env, map_victim, env);
+	first = oom_start(cg, map_victim, cg);
 	ASSERT_GT(first, 0);
-	second = oom_start(env, map_second_victim, env);
+	second = oom_start(cg, map_second_victim, cg);
 	ASSERT_GT(second, 0);
 	ASSERT_EQ(ptrace(PTRACE_SEIZE, first, 0, PTRACE_O_TRACEEXIT), 0);
-	ASSERT_EQ(oom_set_limit(env, VICTIM_SIZE + SECOND_SIZE + FREE_SIZE), 0);
+	ASSERT_EQ(oom_set_limit(cg, VICTIM_SIZE + SECOND_SIZE + FREE_SIZE), 0);
 
-	ASSERT_GE(oom_allocate(env, WANTED_SIZE), 0);
+	ASSERT_GE(oom_allocate(cg, WANTED_SIZE), 0);
 	EXPECT_FALSE(oom_is_dead(first));
 	EXPECT_FALSE(oom_is_dead(second));
-	ASSERT_GE(oom_allocate(env, VICTIM_SIZE + WANTED_SIZE), 0);
+	ASSERT_GE(oom_allocate(cg, VICTIM_SIZE + WANTED_SIZE), 0);
 	EXPECT_FALSE(oom_is_dead(first));
 	EXPECT_TRUE(poll_until(oom_is_dead(second)));
 }

@@ -27,7 +27,7 @@
 
 FIXTURE(mrelease)
 {
-	struct oom_env env;
+	struct oom_cgroups cg;
 	size_t size;
 	char *mem;		/* in the victim, of that size */
 	pid_t sharer;
@@ -35,7 +35,7 @@ FIXTURE(mrelease)
 
 FIXTURE_SETUP(mrelease)
 {
-	const char *why = oom_env_create(&self->env, false);
+	const char *why = oom_cgroups_create(&self->cg, false);
 
 	if (why)
 		SKIP(return, "%s", why);
@@ -43,7 +43,7 @@ FIXTURE_SETUP(mrelease)
 
 FIXTURE_TEARDOWN_PARENT(mrelease)
 {
-	EXPECT_TRUE(oom_env_undone(&self->env));
+	EXPECT_TRUE(oom_cgroups_undone(&self->cg));
 }
 
 static int map_victim(const char *cgroup, void *arg)
@@ -51,7 +51,7 @@ static int map_victim(const char *cgroup, void *arg)
 	FIXTURE_DATA(mrelease) * self = arg;
 
 	self->mem = oom_map(self->size);
-	return self->mem ? oom_ready(&self->env) : 1;
+	return self->mem ? oom_ready(&self->cg) : 1;
 }
 
 static int map_sparse(const char *cgroup, void *arg)
@@ -65,7 +65,7 @@ static int share_victim(const char *cgroup, void *arg)
 
 	self->mem = oom_map(self->size);
 	self->sharer = oom_share_mm(oom_wait_for_kill, 0, NULL);
-	return self->mem && self->sharer > 0 ? oom_ready(&self->env) : 1;
+	return self->mem && self->sharer > 0 ? oom_ready(&self->cg) : 1;
 }
 
 /* Whether the process has all of its memory: 1, none: 0, or some: -1. */
@@ -91,19 +91,19 @@ TEST_F_TIMEOUT(mrelease, exited_pinned, OOM_TEST_TIMEOUT_S)
 	if (!oom_stuck_page(&stuck))
 		SKIP(return, "no userfaultfd (CONFIG_USERFAULTFD)");
 	self->size = VICTIM_SIZE;
-	pid = oom_start(&self->env, map_victim, self);
+	pid = oom_start(&self->cg, map_victim, self);
 	ASSERT_GT(pid, 0);
 	pidfd = sys_pidfd_open(pid, 0);
 	ASSERT_GE(pidfd, 0);
-	reader = oom_start_stuck_reader(&self->env, pid);
+	reader = oom_start_stuck_reader(&self->cg, pid);
 	ASSERT_GT(reader, 0);
 	ASSERT_EQ(kill(pid, SIGKILL), 0);
 	ASSERT_TRUE(poll_until(oom_is_dead(pid)));
 
-	before = cg_read_long(self->env.memcg, "memory.current");
+	before = cg_read_long(self->cg.memcg, "memory.current");
 	ASSERT_GE(before, VICTIM_SIZE);
 	ASSERT_EQ(oom_mrelease(pidfd, 0), 0);
-	after = cg_read_long(self->env.memcg, "memory.current");
+	after = cg_read_long(self->cg.memcg, "memory.current");
 	EXPECT_GE(before - after, VICTIM_SIZE / 100 * 95);
 	EXPECT_EQ(oom_mrelease(pidfd, 0), 0);
 	EXPECT_FALSE(oom_is_dead(reader));
@@ -121,7 +121,7 @@ TEST_F_TIMEOUT(mrelease, exited_shared, OOM_TEST_TIMEOUT_S)
 	pid_t pid;
 
 	self->size = VICTIM_SIZE;
-	pid = oom_start(&self->env, share_victim, self);
+	pid = oom_start(&self->cg, share_victim, self);
 	ASSERT_GT(pid, 0);
 	pidfd = sys_pidfd_open(pid, 0);
 	ASSERT_GE(pidfd, 0);
@@ -130,15 +130,15 @@ TEST_F_TIMEOUT(mrelease, exited_shared, OOM_TEST_TIMEOUT_S)
 	ASSERT_EQ(oom_mrelease(pidfd, 0), -EINVAL);
 	EXPECT_EQ(has_memory(self, self->sharer), 1);
 
-	ASSERT_EQ(cg_enter(self->env.frozen, self->sharer), 0);
-	ASSERT_EQ(oom_freeze(&self->env), 0);
+	ASSERT_EQ(cg_enter(self->cg.frozen, self->sharer), 0);
+	ASSERT_EQ(oom_freeze(&self->cg), 0);
 	EXPECT_EQ(oom_mrelease(pidfd, 0), -EINVAL);
 	EXPECT_EQ(has_memory(self, self->sharer), 1);
 	ASSERT_EQ(kill(self->sharer, SIGKILL), 0);
 	EXPECT_EQ(oom_mrelease(pidfd, 0), 0);
 	EXPECT_EQ(has_memory(self, self->sharer), 0);
 
-	ASSERT_EQ(cg_write(self->env.frozen, "freezer.state", "THAWED"), 0);
+	ASSERT_EQ(cg_write(self->cg.frozen, "freezer.state", "THAWED"), 0);
 	ASSERT_TRUE(poll_until(oom_is_dead(self->sharer)));
 	EXPECT_EQ(oom_mrelease(pidfd, 0), -ESRCH);
 }
@@ -153,7 +153,7 @@ static int map_many_vmas(const char *cgroup, void *arg)
 	for (off = 0; self->mem && off < self->size; off += 2 * each)
 		if (mprotect(self->mem + off, each, PROT_READ))
 			return 1;
-	return self->mem ? oom_ready(&self->env) : 1;
+	return self->mem ? oom_ready(&self->cg) : 1;
 }
 
 static void *mrelease_thread(void *arg)
@@ -175,7 +175,7 @@ static enum order release_order(struct __test_metadata *_metadata,
 	void *ret;
 	char *top;
 
-	pid = oom_start_frozen(&self->env, setup, self);
+	pid = oom_start_frozen(&self->cg, setup, self);
 	ASSERT_GT(pid, 0);
 	ASSERT_EQ(kill(pid, SIGKILL), 0);
 	pidfd = sys_pidfd_open(pid, 0);
@@ -199,7 +199,7 @@ static enum order release_order(struct __test_metadata *_metadata,
 
 	close(pagemap);
 	close(pidfd);
-	ASSERT_EQ(cg_write(self->env.frozen, "freezer.state", "THAWED"), 0);
+	ASSERT_EQ(cg_write(self->cg.frozen, "freezer.state", "THAWED"), 0);
 	ASSERT_EQ(waitpid(pid, NULL, 0), pid);
 	if (top_there == bottom_there)
 		return UNSEEN;
@@ -240,7 +240,7 @@ TEST_F_TIMEOUT(mrelease, frees_page_tables, OOM_TEST_TIMEOUT_S)
 
 	if (!oom_reclaims_page_tables())
 		SKIP(return, "MADV_DONTNEED frees no page tables (CONFIG_PT_RECLAIM)");
-	pid = oom_start_frozen(&self->env, map_sparse, &self->env);
+	pid = oom_start_frozen(&self->cg, map_sparse, &self->cg);
 	ASSERT_GT(pid, 0);
 	ASSERT_EQ(kill(pid, SIGKILL), 0);
 	pidfd = sys_pidfd_open(pid, 0);
