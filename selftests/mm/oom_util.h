@@ -109,10 +109,10 @@ int oom_change_setting(struct oom_cgroups *cg, const char *path, const char *val
  */
 pid_t oom_start(struct oom_cgroups *cg,
 		int (*setup)(const char *cgroup, void *arg), void *arg);
-int oom_ready(struct oom_cgroups *cg);
 /* The same, and freeze it then, with what else is in cg->frozen. */
 pid_t oom_start_frozen(struct oom_cgroups *cg,
 		       int (*setup)(const char *cgroup, void *arg), void *arg);
+int oom_ready(struct oom_cgroups *cg);
 /* Start a process that shares the caller's memory and runs fn(arg). */
 pid_t oom_share_mm(int (*fn)(void *arg), int flags, void *arg);
 int oom_wait_for_kill(void *arg);
