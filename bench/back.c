@@ -99,7 +99,7 @@ void bench_back(void)
 		for (i = 0; i < 2 * NR_HELD; i++) {
 			b.held = i % NR_HELD;
 			b.memcg = i >= NR_HELD;
-			with_env(true, one_back, &b);
+			with_cgroups(true, one_back, &b);
 		}
 	}
 }

@@ -71,7 +71,7 @@ int open_pidfd(pid_t pid)
 	return fd;
 }
 
-void with_env(bool global, void (*fn)(struct oom_cgroups *cg, void *arg), void *arg)
+void with_cgroups(bool global, void (*fn)(struct oom_cgroups *cg, void *arg), void *arg)
 {
 	static struct oom_cgroups *cg;
 	const char *why;
@@ -80,7 +80,7 @@ void with_env(bool global, void (*fn)(struct oom_cgroups *cg, void *arg), void *
 
 	if (!cg)
 		cg = mmap(NULL, sizeof(*cg), PROT_READ | PROT_WRITE,
-			   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+			  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (cg == MAP_FAILED)
 		err(1, "no memory");
 	/* Who runs this program has a machine for it. */

@@ -53,7 +53,7 @@ int open_pidfd(pid_t pid);
  * it is through, and all that it left behind is gone. @global: it forces OOMs of
  * the whole machine.
  */
-void with_env(bool global, void (*fn)(struct oom_cgroups *cg, void *arg), void *arg);
+void with_cgroups(bool global, void (*fn)(struct oom_cgroups *cg, void *arg), void *arg);
 
 /*
  * Start a process in cg->memcg that runs setup(arg) and then waits to be killed.

@@ -274,6 +274,6 @@ int main(int argc, char **argv)
 	size = mib * MiB;
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	cpus = sysconf(_SC_NPROCESSORS_ONLN);
-	with_env(false, bench, NULL);
+	with_cgroups(false, bench, NULL);
 	return 0;
 }

@@ -145,13 +145,13 @@ int main(int argc, char **argv)
 	else if (!strcmp(kind, "insn"))
 		bench_insn();
 	else if (!strcmp(kind, "reap"))
-		with_env(opt.oom, bench_reap, NULL);
+		with_cgroups(opt.oom, bench_reap, NULL);
 	else if (!strcmp(kind, "wait"))
-		with_env(opt.window_ms, bench_wait, NULL);
+		with_cgroups(opt.window_ms, bench_wait, NULL);
 	else if (!strcmp(kind, "scale"))
-		with_env(false, bench_scale, NULL);
+		with_cgroups(false, bench_scale, NULL);
 	else if (!strcmp(kind, "late"))
-		with_env(false, bench_late, NULL);
+		with_cgroups(false, bench_late, NULL);
 	else
 		errx(1, "no such kind; see oom_bench -h");
 	return 0;

@@ -88,7 +88,7 @@ void allow_hold(void);
 /* Returns false if the victim was gone before it could be reaped. */
 bool one_oom(struct oom_cgroups *cg, int run, const char *mode);
 
-/* ---- the kinds; those with an argument for with_env() ---- */
+/* ---- the kinds; those with an argument for with_cgroups() ---- */
 
 void bench_reap(struct oom_cgroups *cg, void *arg);
 void bench_wait(struct oom_cgroups *cg, void *arg);

@@ -131,7 +131,7 @@ static void run_try(struct try *try)
 	wait_available(try->available - huge - CPU_LISTS);
 	try->want = try->cell->where == MEMCG ? LIMIT : try->available - huge;
 	try->want -= NR_BYSTANDERS * BYSTANDER_SIZE + SLACK;
-	with_env(true, one_try, try);
+	with_cgroups(true, one_try, try);
 	if (huge)
 		set_hugepages(0);
 }
