@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0
-# Each target is a command of scripts/lab; that script works without make.
+# Each target is a command of scripts/lab, which works without make. Arguments of the
+# command are in ARGS: make shell ARGS=0002
 
-COMMANDS := boot boot-all ends compare bench bench-full check lint setup fetch \
-	apply debug shell kselftest-tar export sync mbox send bisect help
+.DEFAULT_GOAL := boot
 
-boot:
-$(COMMANDS):
-	@./scripts/lab $@ $(SERIES) $(LEVEL) $(TEST)
+%: FORCE
+	@./scripts/lab $@ $(ARGS)
 
-.PHONY: $(COMMANDS)
+Makefile FORCE: ;

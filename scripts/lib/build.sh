@@ -1,43 +1,101 @@
-#!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
 #
-# objects - compile what the stack touches, at every level
-#
-# Usage: scripts/objects
-#
-# The .c files that the stack changes in the kernel, after each patch, with the
-# lean config and W=1: a quick look whether each patch builds where not each is
-# booted. Warnings in them that the base has not are errors.
-# Exit: 0 all compile; 1 not, with the first error.
-set -euo pipefail
-. "$(dirname "$0")/lib.sh"
-lab_base
-lab_lock
-lab_tmp
+# Config and compilation of the tree in SRC.
 
-obj=$OBJ/objects log=$LOGS/objects.log
-levels=$(levels)
-mapfile -t sources < <(git -C "$SRC" diff --name-only "$BASE_REF" "$STACK_REF" | grep -E '\.c$' | grep -v '^tools/')
-[ ${#sources[@]} -gt 0 ] || die "the stack of $BASE changes no source of the kernel"
-
-rm -rf "$obj"
-mkdir -p "${obj%/*}"
-lab_git -C "$SRC" checkout -q -f --detach "$BASE_REF"
-"$TOP/scripts/kconfig" "$obj" lean
-# warnings: those in the log, less the folder and the line.
-warnings() {
-	sed -nE -e "s,^$SRC/,," -e 's/^([^ :]+):[0-9:]+ (warning:.*)/\1: \2/p' "$log" | sort
+# config_fragments FLAVOUR: the merged config fragment, one SYMBOL=VALUE a line, sorted.
+# FLAVOUR is "lean", or "debug" or "lockstat", which are lean with another on top. The
+# later fragment wins; "is not set" is =n. Symbols in the base's CONFIG_WITHOUT, which
+# it does not have, are left out; its CONFIG_MORE and EXTRA_CONFIG come last.
+config_fragments() {
+	local -a parts=("$TOP/configs/$CONFIG.config")
+	case $1 in
+	lean) ;;
+	debug | lockstat) parts+=("$TOP/configs/$1.config") ;;
+	*) die "no flavour '$1': it is lean, debug or lockstat" ;;
+	esac
+	# shellcheck disable=SC2086 # CONFIG_MORE is a list of words
+	{
+		cat "${parts[@]}"
+		printf '%s\n' $CONFIG_MORE
+		[ -z "${EXTRA_CONFIG:-}" ] || cat "$EXTRA_CONFIG"
+	} |
+		sed -n -e 's/^# \(CONFIG_[A-Z0-9_]*\) is not set$/\1=n/p' -e '/^CONFIG_/p' |
+		awk -F= -v without=" $CONFIG_WITHOUT " '
+			!index(without, " " $1 " ") { line[$1] = $0 }
+			END { for (i in line) print line[i] }' | sort
 }
 
-start=$SECONDS n=0
-while read -r name commit <&3; do
-	lab_git -C "$SRC" checkout -q -f --detach "$commit"
-	run kernel_make "$obj" W=1 "${sources[@]/%.c/.o}" >"$log" 2>&1 ||
-		die "$name does not compile: $(first_error "$log"); see $log"
-	[ "$n" != 0 ] || warnings >"$TMP/base"
-	new=$(warnings | comm -13 "$TMP/base" -)
-	[ -z "$new" ] ||
-		die "$name: a warning in a file that the stack touches: ${new%%$'\n'*}; see $log"
-	n=$((n + 1))
-done 3<<<"$levels"
-say "  ${sources[*]} at $n levels: $((SECONDS - start)) s"
+# configure OBJ FLAVOUR: configures a build folder, and compares each symbol of the
+# fragments with the .config: Kconfig drops silently what it cannot satisfy.
+configure() {
+	local obj=$1 flavour=$2 name value got
+	config_fragments "$flavour" >"$TMP/want" || exit 1
+	mkdir -p "$obj"
+	make -s -C "$SRC" O="$obj" KCONFIG_ALLCONFIG="$TMP/want" allnoconfig >"$TMP/log.config" 2>&1 ||
+		die "make allnoconfig failed: $(tail -n 1 "$TMP/log.config")"
+	while IFS='=' read -r name value; do
+		got=$(sed -n "s/^$name=//p" "$obj/.config")
+		[ "${got:-n}" = "$value" ] ||
+			echo "$name is ${got:-not set} and not $value"
+	done <"$TMP/want" >"$TMP/bad"
+	[ ! -s "$TMP/bad" ] ||
+		die "Kconfig did not take the $flavour config: $(paste -sd ';' "$TMP/bad")"
+}
+
+# kernel_make OBJ ARG...: make in the build tree, into OBJ. Fixed stamps and
+# relative paths: the same source gives the same image, and the compiler cache
+# serves it in any folder.
+kernel_make() {
+	local obj=$1 cc=gcc
+	shift
+	if command -v ccache >/dev/null; then cc='ccache gcc'; fi
+	KBUILD_BUILD_TIMESTAMP='2026-01-01' KBUILD_BUILD_USER=lab KBUILD_BUILD_HOST=lab \
+		KBUILD_BUILD_VERSION=1 CCACHE_BASEDIR=$LAB_DIR CCACHE_NOHASHDIR=1 \
+		make -C "$SRC" O="$obj" CC="$cc" HOSTCC="$cc" LOCALVERSION= -j"$JOBS" "$@"
+}
+
+# first_error LOG: what a failed make said, in one line.
+first_error() {
+	grep -m1 -E '(^|[^A-Za-z])[Ee]rror[: ]' "$1" || tail -n 1 "$1"
+}
+
+# no_warnings LABEL LOG FILE...: dies at the first warning in one of the FILEs.
+no_warnings() {
+	local label=$1 log=$2 f w
+	shift 2
+	for f in "$@"; do
+		w=$(grep -m1 -E "(^|/)${f//./\\.}:[0-9].*warning:" "$log") || continue
+		die "$label: a warning in a file that the stack touches: $w; see $log"
+	done
+}
+
+# compile_touched: the .c files that the stack changes in the kernel, at each level,
+# with the lean config and W=1. A warning that the base does not have is an error.
+compile_touched() {
+	local obj=$OBJ/objects log=$LOGS/objects.log levels start=$SECONDS n=0 name commit new
+	local -a sources
+	levels=$(levels)
+	mapfile -t sources < <(git -C "$SRC" diff --name-only "$BASE_REF" "$STACK_REF" | grep -E '\.c$' | grep -v '^tools/')
+	[ ${#sources[@]} -gt 0 ] || die "the stack of $BASE changes no source of the kernel"
+
+	rm -rf "$obj"
+	mkdir -p "${obj%/*}"
+	lab_git -C "$SRC" checkout -q -f --detach "$BASE_REF"
+	configure "$obj" lean
+	# warnings: those in the log, less the folder and the line.
+	warnings() {
+		sed -nE -e "s,^$SRC/,," -e 's/^([^ :]+):[0-9:]+ (warning:.*)/\1: \2/p' "$log" | sort
+	}
+	while read -r name commit <&3; do
+		lab_git -C "$SRC" checkout -q -f --detach "$commit"
+		run kernel_make "$obj" W=1 "${sources[@]/%.c/.o}" >"$log" 2>&1 ||
+			die "$name does not compile: $(first_error "$log"); see $log"
+		[ "$n" != 0 ] || warnings >"$TMP/base"
+		new=$(warnings | comm -13 "$TMP/base" -)
+		[ -z "$new" ] ||
+			die "$name: a warning in a file that the stack touches: ${new%%$'\n'*}; see $log"
+		n=$((n + 1))
+	done 3<<<"$levels"
+	say "  ${sources[*]} at $n levels: $((SECONDS - start)) s"
+}

@@ -4,7 +4,7 @@
 
 Usage: compare.py NAME=DIR ...
 
-NAME is a column's head, DIR a folder that scripts/boot wrote (ktap.log). A cell has
+NAME is a column's head, DIR a folder that lib/boot-one wrote (ktap.log). A cell has
 the milliseconds that the test printed, else "ok", of one run; FAIL where it failed.
 Gives the table in Markdown on stdout; "-" is what a run does not have.
 Exit: 0; 1 a DIR has no ktap.log.
@@ -15,8 +15,8 @@ import pathlib
 import re
 import sys
 
-RUN = re.compile(r"^(?:#\s+)+RUN\s+(?P<name>\S+) \.\.\.$")
-VERDICT = re.compile(r"^(?:# )+(?P<verdict>ok|not ok) \d+ (?P<name>\w+\.[\w.]+)(?P<skip> # SKIP)?")
+import ktap
+
 TIME = re.compile(r":(?:waited for memory for )?(?P<ms>\d+) ms$")
 
 # Row, and the test that it is about.
@@ -43,13 +43,16 @@ ROWS = (
 def read(path):
     """Test name -> its cell."""
     cells, name, ms = {}, None, None
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        line = line.rstrip("\r")
-        if m := RUN.match(line):
+    with path.open("rb"):
+        pass
+    for line in ktap.lines(path):
+        if m := ktap.RUN.match(line):
             name, ms = m["name"], None
-        elif m := VERDICT.match(line):
-            words = [ms if m["name"] == name else None, "FAIL" if m["verdict"] != "ok" else None]
-            cells[m["name"]] = "skip" if m["skip"] else " ".join(filter(None, words)) or "ok"
+        elif found := ktap.result_of(line):
+            depth, test, result, _ = found
+            if depth and ktap.TEST.match(test):
+                words = [ms if test == name else None, "FAIL" if result == "fail" else None]
+                cells[test] = "skip" if result == "skip" else " ".join(filter(None, words)) or "ok"
         elif m := TIME.search(line):
             ms = m["ms"]
     return cells

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""junit - what run_kselftest.sh printed on any machine, as JUnit XML
+"""junit.py - what run_kselftest.sh printed on any machine, as JUnit XML
 
-Usage: junit KTAP-FILE >junit.xml
+Usage: junit.py KTAP-FILE >junit.xml
 
 For a run of what scripts/lab kselftest-tar packs. Each test is a test case; a run
 that printed nothing, broke off or had trouble beyond its tests has an error in

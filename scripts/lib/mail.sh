@@ -1,9 +1,7 @@
-#!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
 #
-# prep - make the branch that b4 sends: the stack, signed off by who sends it
-#
-# Usage: scripts/prep [mm|tests]
+# The branch that b4 sends: the stack, signed off by who sends it.
 #
 # The repository LAB_DIR/send/BASE (send/tests) is made anew, from the objects of the
 # applied stack; nothing of the tree that they come from is touched. In it, branch
@@ -13,59 +11,80 @@
 # (COVER_LETTER.tests.md), To and Cc from the tree's own get_maintainer.pl, and both
 # linux-mm and linux-kernel.
 # The version is one above the newest tag sent/BASE-vN (sent/tests-vN) of this
-# repository. From v2 on the cover letter must have a line "Changes in vN:" below a line
-# "---"; a link to the last version and the range-diff against it are added there. @LAB@ in the
-# letter becomes the address of this repository's remote "origin"; without one that
-# others can reach, the mails say that it is not published.
-# Environment: TRAILERS, an mbox with replies, of which b4 takes the trailers that
-# people gave; PREFIXES, more of the subjects' prefixes, such as RFC.
-# Exit: 0 the branch is there; 1 it is not, with the reason.
-set -euo pipefail
-. "$(dirname "$0")/lib.sh"
-lab_base
-lab_lock
-lab_tmp
+# repository. From v2 on the cover letter must have a line "Changes in vN:" below a
+# line "---"; a link to the last version and the range-diff against it are added there.
+# @LAB@ in the letter becomes the address of this repository's remote "origin"; without
+# one that others can reach, the mails say that it is not published.
 
-name=$(git -C "$TOP" config user.name || true) email=$(git -C "$TOP" config user.email || true)
-if [ -z "$name" ] || [ -z "$email" ]; then
-	die "git does not know who you are, whose Signed-off-by is to be appended: git config --global user.name and user.email"
-fi
-# get_maintainer.pl orders equals as Perl's hashes do, which is another way each time.
-export PERL_HASH_SEED=0 PERL_PERTURB_KEYS=0
-command -v b4 >/dev/null || die "no b4: run scripts/lab setup"
-[ -z "${TRAILERS:-}" ] || [ -r "$TRAILERS" ] || die "TRAILERS=$TRAILERS: cannot read that mbox"
-mail_series "$@"
-stack=$(pick_series "$WHICH")
-[ -r "$COVER" ] || die "no $COVER: a series needs a cover letter"
+# mail_series [ARG...]: of which series of mails a command is, by its first argument:
+# "mm", also without one, or "tests". Sets WHICH, MAIL_ID (of its tags and folders)
+# and COVER.
+mail_series() {
+	WHICH=mm MAIL_ID=$BASE
+	if [ "${1:-}" = tests ]; then
+		WHICH=tests MAIL_ID=tests COVER=${COVER%.md}.tests.md
+	fi
+	[ -n "$(series "$WHICH")" ] || die "the series of $BASE has no group '$WHICH'"
+}
 
 # cover_field NAME: of the lines "NAME: value" at the start of the cover letter.
 cover_field() {
 	sed -n -e '/^[A-Za-z-]*: /!{/./q}' -e "s/^$1: //p" "$COVER"
 }
-subject=$(cover_field Subject) base=$(cover_field base) change_id=$(cover_field change-id)
-if [ -z "$subject" ] || [ -z "$base" ] || [ -z "$change_id" ]; then
-	die "$COVER must begin with lines 'Subject: ', 'base: ' and 'change-id: '"
-fi
 
-last=$({ git -C "$TOP" tag -l "sent/$MAIL_ID-v*" 2>/dev/null || true; } | sed "s,^sent/$MAIL_ID-v,," | sort -n | tail -n 1)
-version=$((${last:-0} + 1))
-if [ "$version" -gt 1 ] && ! sed '1,/^---$/d' "$COVER" | grep -q "^Changes in v$version:"; then
-	die "v$last was sent: say below a line '---' of $COVER, after 'Changes in v$version:', what is new"
-fi
+# prep_branch: makes the branch, in MAIL_REPO, and sets MAIL_VERSION.
+prep_branch() {
+	local name email stack last commit tip c
+	name=$(git -C "$TOP" config user.name || true) email=$(git -C "$TOP" config user.email || true)
+	if [ -z "$name" ] || [ -z "$email" ]; then
+		die "git does not know who you are, whose Signed-off-by is to be appended: git config --global user.name and user.email"
+	fi
+	# get_maintainer.pl orders equals as Perl's hashes do, which is another way each time.
+	export PERL_HASH_SEED=0 PERL_PERTURB_KEYS=0
+	command -v b4 >/dev/null || die "no b4: run scripts/lab setup send"
+	stack=$(pick_series "$WHICH")
+	[ -r "$COVER" ] || die "no $COVER: a series needs a cover letter"
+	if [ -z "$(cover_field Subject)" ] || [ -z "$(cover_field base)" ] || [ -z "$(cover_field change-id)" ]; then
+		die "$COVER must begin with lines 'Subject: ', 'base: ' and 'change-id: '"
+	fi
+	last=$({ git -C "$TOP" tag -l "sent/$MAIL_ID-v*" 2>/dev/null || true; } | sed "s,^sent/$MAIL_ID-v,," | sort -n | tail -n 1)
+	MAIL_VERSION=$((${last:-0} + 1))
+	if [ "$MAIL_VERSION" -gt 1 ] && ! sed '1,/^---$/d' "$COVER" | grep -q "^Changes in v$MAIL_VERSION:"; then
+		die "v$last was sent: say below a line '---' of $COVER, after 'Changes in v$MAIL_VERSION:', what is new"
+	fi
 
-repo=$LAB_DIR/send/$MAIL_ID
-sparse_repo "$repo" "$BASE_REF"
-g() {
-	lab_git -C "$repo" "$@"
+	MAIL_REPO=$LAB_DIR/send/$MAIL_ID
+	sparse_repo "$MAIL_REPO" "$BASE_REF"
+	configure_mail_repo "$name" "$email"
+	commit=$(mail_git rev-parse base)
+	tip=$commit
+	for c in $stack; do
+		tip=$(sign_off "$c" "$tip" "$name" "$email")
+	done
+	# In a branch of that name, ids of messages and of tags have it, too.
+	mail_git checkout -q -b oom-reaper "$tip" 2>"$TMP/err" || die "cannot write to $MAIL_REPO: $(tail -n 1 "$TMP/err")"
+
+	write_template "$commit"
+	write_cover
+	[ "$MAIL_VERSION" = 1 ] || write_range_diff "$last" "$commit" "${stack##*$'\n'}"
+	enroll
+	say "v$MAIL_VERSION of $MAIL_ID, $(mail_git rev-list --count base..oom-reaper) patches, from $name <$email>"
 }
-excluded=$(git -C "$TOP" config b4.email-exclude || true)
-# What b4 and git read of a user's settings must not change the patches. Full blob
-# ids let others find the base.
-while read -r key value; do
-	g config "$key" "$value"
-done <<EOF
-user.name $name
-user.email $email
+
+mail_git() {
+	lab_git -C "$MAIL_REPO" "$@"
+}
+
+# configure_mail_repo NAME EMAIL: what b4 and git read of a user's settings must not
+# change the patches. Full blob ids let others find the base.
+configure_mail_repo() {
+	local excluded key value
+	excluded=$(git -C "$TOP" config b4.email-exclude || true)
+	while read -r key value; do
+		mail_git config "$key" "$value"
+	done <<EOF
+user.name $1
+user.email $2
 core.abbrev 40
 diff.noprefix false
 diff.mnemonicPrefix false
@@ -77,36 +96,32 @@ diff.indentHeuristic true
 diff.suppressBlankEmpty false
 diff.orderFile /dev/null
 b4.prep-cover-strategy branch-description
-b4.prep-cover-template $repo/.git/cover-template
+b4.prep-cover-template $MAIL_REPO/.git/cover-template
 b4.prep-pre-flight-checks disable-all
 b4.email-exclude $PROJECT_EMAIL${excluded:+,$excluded}
 EOF
-commit=$(g rev-parse base)
+}
 
-# sign_off COMMIT PARENT: the same with the sender's Signed-off-by, on PARENT.
+# sign_off COMMIT PARENT NAME EMAIL: the same with that Signed-off-by, on PARENT.
 sign_off() {
 	local author_name author_email author_date
 	{ read -r author_name; read -r author_email; read -r author_date; } < <(
-		g log -1 --format='%an%n%ae%n%aD' "$1")
-	g log -1 --format=%B "$1" |
-		g -c trailer.ifexists=addIfDifferent interpret-trailers --trailer "Signed-off-by: $name <$email>" |
+		mail_git log -1 --format='%an%n%ae%n%aD' "$1")
+	mail_git log -1 --format=%B "$1" |
+		mail_git -c trailer.ifexists=addIfDifferent interpret-trailers --trailer "Signed-off-by: $3 <$4>" |
 		GIT_AUTHOR_NAME=$author_name GIT_AUTHOR_EMAIL=$author_email GIT_AUTHOR_DATE=$author_date \
-			GIT_COMMITTER_NAME=$name GIT_COMMITTER_EMAIL=$email GIT_COMMITTER_DATE=$author_date \
-			g commit-tree -p "$2" "$1^{tree}"
+			GIT_COMMITTER_NAME=$3 GIT_COMMITTER_EMAIL=$4 GIT_COMMITTER_DATE=$author_date \
+			mail_git commit-tree -p "$2" "$1^{tree}"
 }
-tip=$commit
-for c in $stack; do
-	tip=$(sign_off "$c" "$tip")
-done
-# In a branch of that name, ids of messages and of tags have it, too.
-g checkout -q -b oom-reaper "$tip" 2>"$TMP/err" || die "cannot write to $repo: $(tail -n 1 "$TMP/err")"
 
-# Only a real history has a commit that others know the base by. b4 0.12 would name
-# the one before it.
-bases="base: $base"
-[ -z "${KERNEL:-}" ] || bases+=$'\n'"base-commit: $commit"
-signature='-- '
-cat >"$repo/.git/cover-template" <<EOF
+# write_template COMMIT: b4's template of the cover letter.
+write_template() {
+	local bases signature='-- '
+	# Only a real history has a commit that others know the base by. b4 0.12 would name
+	# the one before it.
+	bases="base: $(cover_field base)"
+	[ -z "${KERNEL:-}" ] || bases+=$'\n'"base-commit: $1"
+	cat >"$MAIL_REPO/.git/cover-template" <<EOF
 \${cover}
 
 ---
@@ -120,71 +135,77 @@ change-id: \${change_id}
 $signature
 \${signature}
 EOF
+}
 
-# Where readers find the lab. A path of this machine is of no use to them.
-lab=$(git -C "$TOP" config remote.origin.url || true)
-case $lab in
-*://*@*) lab=${lab%%://*}://${lab#*@} ;;
-esac
-case $lab in
-https://* | http://* | git://*) ;;
-*) lab='(not published yet)' ;;
-esac
+# write_cover: the letter's text in $TMP/cover.
+write_cover() {
+	local lab
+	# Where readers find the lab. A path of this machine is of no use to them.
+	lab=$(git -C "$TOP" config remote.origin.url || true)
+	case $lab in
+	*://*@*) lab=${lab%%://*}://${lab#*@} ;;
+	esac
+	case $lab in
+	https://* | http://* | git://*) ;;
+	*) lab='(not published yet)' ;;
+	esac
+	# A "---" in it is where the part begins that is not for the history.
+	{
+		cover_field Subject
+		echo
+		sed -e '1,/^$/{/^[A-Za-z-]*: /d}' -e "s,@LAB@,$lab," "$COVER" | sed '/./,$!d' >"$TMP/body"
+		sed '/^---$/,$d' "$TMP/body"
+		[ "$MAIL_VERSION" = 1 ] || {
+			echo ---
+			sed '1,/^---$/d' "$TMP/body"
+		}
+	} >"$TMP/cover"
+}
 
-# A "---" in it is where the part begins that is not for the history.
-{
-	echo "$subject"
-	echo
-	sed -e '1,/^$/{/^[A-Za-z-]*: /d}' -e "s,@LAB@,$lab," "$COVER" | sed '/./,$!d' >"$TMP/body"
-	sed '/^---$/,$d' "$TMP/body"
-	[ "$version" = 1 ] || {
-		echo ---
-		sed '1,/^---$/d' "$TMP/body"
-	}
-} >"$TMP/cover"
-
-if [ "$version" -gt 1 ]; then
-	# v(N-1) as this repository had it then, on this base.
-	old=$commit
-	export GIT_INDEX_FILE=$TMP/index
-	tag=sent/$MAIL_ID-v$last
-	g read-tree "$commit"
+# write_range_diff LAST BASE TIP: adds to $TMP/cover what changed since version LAST,
+# as this repository had it then, on this BASE.
+write_range_diff() {
+	local last=$1 old=$2 tag=sent/$MAIL_ID-v$1 p
+	local -x GIT_INDEX_FILE=$TMP/index
+	mail_git read-tree "$2"
 	for p in $(git -C "$TOP" show "$tag:${SERIES#"$TOP/"}" | of_series "$WHICH"); do
 		git -C "$TOP" show "$tag:${PATCHES#"$TOP/"}/$p" >"$TMP/patch"
-		g apply --cached "$TMP/patch" 2>"$TMP/err" ||
+		mail_git apply --cached "$TMP/patch" 2>"$TMP/err" ||
 			die "$p of $tag does not apply to $BASE_RELEASE, so there is no range-diff: $(head -n 1 "$TMP/err")"
 		git mailinfo "$TMP/message" /dev/null <"$TMP/patch" >"$TMP/info"
 		old=$({ sed -n 's/^Subject: //p' "$TMP/info"; echo; cat "$TMP/message"; } |
-			g commit-tree -p "$old" "$(g write-tree)")
+			mail_git commit-tree -p "$old" "$(mail_git write-tree)")
 	done
 	unset GIT_INDEX_FILE
 	{
 		echo
 		echo "Range-diff against v$last ($(git -C "$TOP" for-each-ref --format='%(contents:subject)' "refs/tags/$tag")):"
 		# Without the sign-offs, which differ anyway.
-		g -c core.abbrev=12 range-diff --no-color --creation-factor=80 "$commit..$old" \
-			"$commit..${stack##*$'\n'}"
+		mail_git -c core.abbrev=12 range-diff --no-color --creation-factor=80 "$2..$old" "$2..$3"
 	} >>"$TMP/cover"
-fi
+}
 
 b4_run() {
-	(cd "$repo" && b4 --offline-mode --no-interactive "$@") >"$TMP/b4" 2>&1 </dev/null ||
+	(cd "$MAIL_REPO" && b4 --offline-mode --no-interactive "$@") >"$TMP/b4" 2>&1 </dev/null ||
 		die "b4 $1 failed: $(grep -m1 -E 'CRITICAL|Error' "$TMP/b4" || tail -n 1 "$TMP/b4")"
 }
-prefixes=${PREFIXES:-}
-[ "$BASE" = mainline ] || prefixes="$prefixes $BASE"
-b4_run prep --enroll base
-g config branch.oom-reaper.description "$(cat "$TMP/cover")"
-g config branch.oom-reaper.b4-tracking "$(g config branch.oom-reaper.b4-tracking |
-	sed -E "s/(\"change-id\": \")[^\"]*/\1$change_id/")"
-# shellcheck disable=SC2086 # words
-[ -z "$prefixes" ] || b4_run prep --set-prefixes $prefixes
-[ "$version" = 1 ] || b4_run prep --force-revision "$version"
-b4_run prep --auto-to-cc
-if [ -n "${TRAILERS:-}" ]; then
-	b4_run trailers --update --use-local-mbox "$(realpath "$TRAILERS")"
-	say "  trailers: $(grep -cE '^ +\+ ' "$TMP/b4" || true) taken from $TRAILERS"
-fi
-lists=$(g config branch.oom-reaper.description | grep -cE '^(To|Cc): .*(linux-mm@kvack\.org|linux-kernel@vger\.kernel\.org)' || true)
-[ "$lists" = 2 ] || g config b4.send-series-cc 'linux-mm@kvack.org, linux-kernel@vger.kernel.org'
-say "v$version of $MAIL_ID, $(g rev-list --count base..oom-reaper) patches, from $name <$email>"
+
+# enroll: makes the branch known to b4, with letter, version and recipients.
+enroll() {
+	local prefixes=${PREFIXES:-} lists
+	[ "$BASE" = mainline ] || prefixes="$prefixes $BASE"
+	b4_run prep --enroll base
+	mail_git config branch.oom-reaper.description "$(cat "$TMP/cover")"
+	mail_git config branch.oom-reaper.b4-tracking "$(mail_git config branch.oom-reaper.b4-tracking |
+		sed -E "s/(\"change-id\": \")[^\"]*/\1$(cover_field change-id)/")"
+	# shellcheck disable=SC2086 # words
+	[ -z "$prefixes" ] || b4_run prep --set-prefixes $prefixes
+	[ "$MAIL_VERSION" = 1 ] || b4_run prep --force-revision "$MAIL_VERSION"
+	b4_run prep --auto-to-cc
+	if [ -n "${TRAILERS:-}" ]; then
+		b4_run trailers --update --use-local-mbox "$(realpath "$TRAILERS")"
+		say "  trailers: $(grep -cE '^ +\+ ' "$TMP/b4" || true) taken from $TRAILERS"
+	fi
+	lists=$(mail_git config branch.oom-reaper.description | grep -cE '^(To|Cc): .*(linux-mm@kvack\.org|linux-kernel@vger\.kernel\.org)' || true)
+	[ "$lists" = 2 ] || mail_git config b4.send-series-cc 'linux-mm@kvack.org, linux-kernel@vger.kernel.org'
+}

@@ -12,8 +12,8 @@ import sys
 import tempfile
 import unittest
 
-SCRIPTS = pathlib.Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(SCRIPTS))
+LIB = pathlib.Path(__file__).resolve().parents[1] / "lib"
+sys.path.insert(0, str(LIB))
 import bench  # noqa: E402  pylint: disable=wrong-import-position
 
 
@@ -67,7 +67,7 @@ class Report(unittest.TestCase):
         return out
 
     def run_bench(self, *args):
-        return subprocess.run([sys.executable, SCRIPTS / "bench.py", self.raw, *args], check=False,
+        return subprocess.run([sys.executable, LIB / "bench.py", self.raw, *args], check=False,
                               capture_output=True, text=True)
 
     def test_ratios_are_within_a_run(self):

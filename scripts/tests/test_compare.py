@@ -12,7 +12,7 @@ import sys
 import tempfile
 import unittest
 
-COMPARE = pathlib.Path(__file__).resolve().parent.parent / "compare.py"
+COMPARE = pathlib.Path(__file__).resolve().parents[1] / "lib" / "compare.py"
 
 BEFORE = """\
 # # #  RUN           victims.global.running ...

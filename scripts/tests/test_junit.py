@@ -14,6 +14,9 @@ import unittest
 import xml.etree.ElementTree as ET
 
 HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "lib"))
+
+import ktap     # noqa: E402
 
 GOOD = """\
 TAP version 13
@@ -47,7 +50,7 @@ class Junit(unittest.TestCase):
         with tempfile.TemporaryDirectory() as d:
             path = pathlib.Path(d) / name
             path.write_bytes(text.encode())
-            done = subprocess.run([HERE.parent / "junit", path], capture_output=True, check=False)
+            done = subprocess.run([HERE.parent / "lib" / "junit.py", path], capture_output=True, check=False)
         self.assertEqual(done.returncode, code, done)
         suite = ET.fromstring(done.stdout).find("testsuite")
         for tag, count in (("testcase", "tests"), ("testcase/failure", "failures"),
@@ -88,9 +91,25 @@ class Junit(unittest.TestCase):
             error = self.junit(text, 2).find("testcase[@name='run']/error")
             self.assertIn(word, error.text)
 
+    def test_same_in_shell(self):
+        """What guest/ktap-results says of a run is what ktap.py says."""
+        for text, whole in ((GOOD, "pass"), (GOOD.replace("\n", "\r\n"), "pass"),
+                            (BAD[:BAD.index("ok 2 selftests")], "fail")):
+            with tempfile.TemporaryDirectory() as d:
+                path = pathlib.Path(d) / "ktap"
+                path.write_text(text, encoding="utf-8", newline="")
+                done = subprocess.run([HERE.parent / "guest" / "ktap-results", path],
+                                      capture_output=True, text=True, check=False)
+                tests, _ = ktap.parse_ktap(ktap.lines(path), end_mark=False)
+            got = dict(line.split() for line in done.stdout.splitlines())
+            self.assertEqual(got.pop("whole-run"), whole, done)
+            # Programs that have tests of their own are reported, too.
+            self.assertEqual({n: r for n, r in got.items() if n not in ("oom_reaper", "process_mrelease")},
+                             {n: t["result"] for n, t in tests.items()})
+
     def test_no_file(self):
         for path in (HERE / "none", HERE):
-            done = subprocess.run([HERE.parent / "junit", path], capture_output=True, text=True, check=False)
+            done = subprocess.run([HERE.parent / "lib" / "junit.py", path], capture_output=True, text=True, check=False)
             self.assertEqual((done.returncode, done.stdout, done.stderr.count("\n")), (1, "", 1), done)
 
 

@@ -14,7 +14,8 @@ import tempfile
 import unittest
 
 HERE = pathlib.Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent))
+LIB = HERE.parent / "lib"
+sys.path.insert(0, str(LIB))
 
 import ktap     # noqa: E402
 import matrix   # noqa: E402
@@ -174,7 +175,7 @@ class Ktap(unittest.TestCase):
                 (path / "console.log").write_text(console)
                 (path / "dmesg.log.gz").write_bytes(gzip.compress(OOM_KILL.encode()))
                 (path / "ktap.log").write_text(ktap_log)
-                done = subprocess.run([sys.executable, HERE.parent / "ktap.py", d, *more],
+                done = subprocess.run([sys.executable, LIB / "ktap.py", d, *more],
                                       capture_output=True, text=True, check=False)
                 self.assertEqual(done.returncode, code, done)
                 self.assertIn(word, done.stdout)

@@ -19,6 +19,7 @@ import tempfile
 import test_junit
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
+RESULTS = TOP / "scripts/guest/ktap-results"
 
 WANT = {"oom.memcg.frozen": "pass", "oom_once.next": "fail", "oom.global.third": "skip",
         "oom_reaper": "fail", "mrelease_test": "pass"}
@@ -34,7 +35,8 @@ def results(job, ktap):
         path = pathlib.Path(d)
         (path / "ktap").write_text(ktap, encoding="utf-8")
         for name, text in (("run_kselftest.sh", "#!/bin/sh\ncat ktap\n"), ("lava-test-case", STUB),
-                           ("dmesg", "#!/bin/sh\n")):
+                           ("dmesg", "#!/bin/sh\n"),
+                           ("ktap-results", RESULTS.read_text(encoding="utf-8"))):
             (path / name).write_text(text, encoding="utf-8")
             (path / name).chmod(0o755)
         script = "\n".join(steps).replace("/opt/kselftest", d).replace("/tmp/kselftest", f"{d}/out")

@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# The series, the kernel's tree and its levels.
+#
+# LAB_DIR/tree/BASE is the lab's repository: tag "base", and branch "stack", where one
+# works. SRC, where the lab builds, is a worktree of it. With KERNEL, SRC is a
+# repository of its own that borrows the objects of KERNEL, in which nothing is
+# written. In both, refs/lab/stack is the stack as it was last applied.
+
+# lab_git: git without the user's hooks, signatures and line ends.
+lab_git() {
+	git -c core.autocrlf=false -c core.hooksPath=/dev/null -c gc.auto=0 \
+		-c commit.gpgSign=false -c core.fsmonitor=false \
+		-c maintenance.auto=false -c advice.detachedHead=false "$@"
+}
+
+# need_source, need_stack: the tree is there, the series is applied. Once in a run:
+# LAB_READY tells the commands that this one starts.
+need_source() {
+	[[ " ${LAB_READY:-} " != *" source:$KEY "* ]] || return 0
+	run "$COMMANDS/fetch" || exit 1
+	export LAB_READY="${LAB_READY:-} source:$KEY"
+}
+need_stack() {
+	[[ " ${LAB_READY:-} " != *" stack:$KEY "* ]] || return 0
+	need_source
+	run "$COMMANDS/apply" || exit 1
+	export LAB_READY="$LAB_READY stack:$KEY"
+}
+
+# of_series [WHICH]: of a series file on stdin, the patches in order: all, or those of
+# the mails' series WHICH. A comment "# mm", "# tests" or "# both" says to which the
+# patches after it belong, until the next one; without any, all are "mm".
+of_series() {
+	awk -v which="${1:-}" '/^# (mm|tests|both)$/ { group = $2 }
+		{ sub(/[ \t]*#.*/, "") }
+		NF && (which == "" || group == which || group == "both" || (group == "" && which == "mm"))'
+}
+
+# series [WHICH]: the same of this base's series.
+series() {
+	[ -r "$SERIES" ] || die "no $SERIES: write the stack with 'scripts/lab export'"
+	of_series "${1:-}" <"$SERIES"
+}
+
+# pinned: "BLOB PATH" of each file of the base that the series changes. The first patch
+# that touches a file has the base's blob id in its "index" line.
+pinned() {
+	local p
+	[ -r "$SERIES" ] || return 0
+	while read -r p; do
+		[ -r "$PATCHES/$p" ] || die "the series names $p, and there is no $PATCHES/$p"
+	done < <(series)
+	series | sed "s,^,$PATCHES/," | xargs -r -d '\n' awk '
+		/^diff --git / { head = 1; id = ""; next }
+		!head { next }
+		/^@@ / { head = 0 }
+		/^index / { id = substr($2, 1, index($2, "..") - 1) }
+		/^--- a\// && !(substr($0, 7) in seen) {
+			if (length(id) != 40) {
+				print "fetch: " FILENAME ": no full blob id of " substr($0, 7) " (git format-patch --full-index)" >"/dev/stderr"
+				exit 1
+			}
+			print id, substr($0, 7)
+		}
+		/^(---|\+\+\+) [ab]\// { seen[substr($0, 7)] = 1 }'
+}
+
+# export_patches REPO RANGE DIR: the commits as patches in DIR. Their form depends on
+# the commits only, not on git's settings: full blob ids, as short ones depend on the
+# repository; no signature (git's version), no numbering (to insert a patch would
+# touch all others).
+export_patches() {
+	lab_git -C "$1" -c diff.noprefix=false -c diff.mnemonicPrefix=false \
+		-c diff.context=3 -c diff.interHunkContext=0 -c diff.indentHeuristic=true -c diff.suppressBlankEmpty=false \
+		-c format.coverLetter=false -c format.headers= -c format.notes=false -c format.from=false \
+		-c format.encodeEmailHeaders=false -c format.filenameMaxLength=64 -c format.useAutoBase=false \
+		format-patch -q -o "$3" --no-numbered --no-signature --no-signoff --no-attach \
+		--no-thread --no-to --no-cc --zero-commit --full-index --no-renames \
+		--diff-algorithm=myers --subject-prefix=PATCH --stat=72 --no-color --no-ext-diff \
+		--no-textconv -O/dev/null --src-prefix=a/ --dst-prefix=b/ "$2"
+}
+
+# same_as_stored REPO REV: base..REV is what the series has.
+same_as_stored() {
+	local p dir=$TMP/same
+	rm -rf "$dir"
+	git -C "$1" merge-base --is-ancestor base "$2" 2>/dev/null || return 1
+	export_patches "$1" "base..$2" "$dir" || return 1
+	cmp -s <(series) <(cd "$dir" && printf '%s\n' *.patch) || return 1
+	while read -r p; do
+		cmp -s "$PATCHES/$p" "$dir/$p" || return 1
+	done < <(series)
+}
+
+# recommit REPO COMMIT TREE PARENT: the same commit with another tree and parent.
+recommit() {
+	git -C "$1" cat-file commit "$2" | sed -e "1s/.*/tree $3/" -e "2s/.*/parent $4/" |
+		git -C "$1" hash-object -t commit -w --stdin
+}
+
+# pick_series WHICH: the commits of that series of mails, on the base without the
+# other's patches.
+pick_series() {
+	local levels name commit parent
+	levels=$(levels)
+	parent=$(git -C "$SRC" rev-parse "$BASE_REF")
+	local -x GIT_INDEX_FILE=$TMP/index
+	while read -r name commit; do
+		lab_git -C "$SRC" read-tree "$parent"
+		lab_git -C "$SRC" apply --cached "$PATCHES/$name.patch" 2>"$TMP/apply" ||
+			die "$name does not apply without the patches that are not of series '$1': $(head -n 1 "$TMP/apply")"
+		parent=$(recommit "$SRC" "$commit" "$(lab_git -C "$SRC" write-tree)" "$parent")
+		echo "$parent"
+	done < <(grep -F -f <(series "$1" | sed 's/\.patch$/ /') <<<"$levels")
+}
+
+# levels: "NAME COMMIT" a line: the base, then the tree after each patch.
+levels() {
+	local commits names i
+	git -C "$SRC" rev-parse -q --verify "$STACK_REF" >/dev/null 2>&1 ||
+		die "the series is not applied yet: run scripts/lab apply"
+	mapfile -t commits < <(lab_git -C "$SRC" rev-list --reverse "$BASE_REF..$STACK_REF")
+	mapfile -t names < <(series)
+	[ "${#commits[@]}" = "${#names[@]}" ] ||
+		die "the series has ${#names[@]} patches and the tree ${#commits[@]}: run scripts/lab apply"
+	echo "base $(lab_git -C "$SRC" rev-parse "$BASE_REF")"
+	for i in "${!names[@]}"; do
+		echo "${names[i]%.patch} ${commits[i]}"
+	done
+}
+
+# find_level NAME LEVELS: the line of LEVELS that NAME means: "base", "tip", a
+# level's name or the start of one.
+find_level() {
+	local found
+	case $1 in
+	tip) found=$(tail -n 1 <<<"$2") ;;
+	*) found=$(awk -v n="$1" 'index($1, n) == 1 { print; exit }' <<<"$2") ;;
+	esac
+	[ -n "$found" ] ||
+		die "no level '$1'; there are: tip $(awk '{ printf "%s ", $1 }' <<<"$2")"
+	echo "$found"
+}
+
+# source_id COMMIT: what of a tree ends up in an image: not the selftests,
+# documents and maintainers.
+source_id() {
+	git -C "$SRC" ls-tree "$1" | grep -vE '	(Documentation|MAINTAINERS|tools)$'
+	git -C "$SRC" ls-tree "$1:tools" | grep -v '	testing$'
+}
+
+# with_bench_patch COMMIT NAME: puts the first of bench/NAME*.patch that applies
+# on the COMMIT's tree, in the index $TMP/index. Returns 1 if none does; why is in
+# $TMP/apply.
+with_bench_patch() {
+	local p
+	for p in "$TOP/bench/$2"*.patch; do
+		[ -r "$p" ] || die "no bench/$2.patch"
+		GIT_INDEX_FILE=$TMP/index lab_git -C "$SRC" read-tree "$1"
+		if GIT_INDEX_FILE=$TMP/index lab_git -C "$SRC" apply --cached "$p" 2>"$TMP/apply"; then return 0; fi
+	done
+	return 1
+}
+
+# borrow REPO DIR: a new repository in DIR that has the objects of REPO.
+borrow() {
+	local from
+	from=$(git -C "$1" rev-parse --path-format=absolute --git-common-dir)
+	rm -rf "$2"
+	mkdir -p "$2"
+	lab_git init -q "$2"
+	echo "$from/objects" >"$2/.git/objects/info/alternates"
+	[ ! -f "$from/shallow" ] || cp "$from/shallow" "$2/.git/shallow"
+}
+
+# sparse_repo DIR COMMIT: a new repository that borrows the build tree's objects,
+# at COMMIT on its branch "base", with a few of the files in its folder: those by
+# which a kernel tree is known for one (get_maintainer.pl, b4), and its scripts.
+sparse_repo() {
+	local dir=$1 commit
+	commit=$(git -C "$SRC" rev-parse "$2")
+	borrow "$SRC" "$dir"
+	git -C "$dir" symbolic-ref HEAD refs/heads/base
+	git -C "$dir" config core.sparseCheckout true
+	printf '%s\n' '/*' '!/*/*/' /include/linux/oom.h >"$dir/.git/info/sparse-checkout"
+	lab_git -C "$dir" reset -q --hard "$commit"
+}
