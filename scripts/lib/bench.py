@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""bench.py - tables, plots and a page from what scripts/bench measured
+"""bench.py - tables, plots and a page from what lab bench measured
 
 Usage: bench.py RAW --out DIR --base NAME --release VERSION --machine TEXT
                 [--matrix FILE] [--smoke]
@@ -537,7 +537,7 @@ def gnuplot(script):
         try:
             done = subprocess.run(["gnuplot"], input=script, capture_output=True, text=True, cwd=tmp, check=False)
         except OSError:
-            print("bench.py: no gnuplot: run scripts/setup (package gnuplot-nox)", file=sys.stderr)
+            print("bench.py: no gnuplot: run scripts/lab setup bench (package gnuplot-nox)", file=sys.stderr)
             sys.exit(1)
     if done.returncode or "<svg" not in done.stdout:
         print(f"bench.py: gnuplot failed: {done.stderr.strip()[:200]}", file=sys.stderr)
