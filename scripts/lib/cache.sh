@@ -15,8 +15,10 @@
 cache_put() {
 	local room=$CACHE/$1 key=$2
 	shift 2
-	mkdir -p "$room" && CACHE_NEW=$(mktemp -d "$room/.new.XXXXXX") && chmod 755 "$CACHE_NEW" &&
-		cp "$@" "$CACHE_NEW" || die "cannot write to $room: is the disk full?"
+	if ! { mkdir -p "$room" && CACHE_NEW=$(mktemp -d "$room/.new.XXXXXX") &&
+		chmod 755 "$CACHE_NEW" && cp "$@" "$CACHE_NEW"; }; then
+		die "cannot write to $room: is the disk full?"
+	fi
 	# Who was quicker has stored the same.
 	if ! mv -T "$CACHE_NEW" "$room/$key" 2>/dev/null; then
 		rm -rf "$CACHE_NEW"

@@ -155,7 +155,7 @@ start_check() {
 	lab_base
 	lab_lock
 	lab_tmp
-	cd "$TOP"
+	cd "$TOP" || exit 1
 	case $(header "$CHECKS/$ME" Needs) in
 	source) need_source ;;
 	stack | kernels) need_stack ;;

@@ -57,6 +57,7 @@ boot_cached() {
 	mkdir -p "${dir%/*}"
 	if [ -z "${FRESH:-}" ] && [ -f "$CACHE/boots/$key/result.json" ]; then
 		cp -r "$CACHE/boots/$key" "$dir"
+		# shellcheck disable=SC2034 # for the callers
 		boot_was_cached=1
 		say "  boot and tests: cached"
 		return

@@ -72,86 +72,103 @@ def lines(path):
     return [line.rstrip("\r") for line in text.split("\n")]
 
 
-def parse_ktap(text, end_mark=True):
-    """The tests and the problems in the lines of a run of kselftest's runner.
-
-    end_mark: the guest's init ends it with "lab: end"; elsewhere nobody does.
+class Run:
+    """What a run of kselftest's runner printed, line by line.
 
     The runner prefixes the wrapper's output with "# ", and run_vmtests.sh in
     it that of the program once more: results of depth 0 are the runner's,
     of depth 1 run_vmtests.sh's (a program), of depth 2 a program's own.
     """
-    tests, problems = {}, []
-    running = None          # a test that said RUN and has no result yet
-    own, own_plan, any_test = [], None, False
-    programs_failed = 0
-    plan, finished = None, 0
-    ended = False
 
-    def add(name, result, detail=""):
-        if name in tests:
-            problems.append(f"test {name} was reported twice")
-        tests[name] = {"result": result, "detail": detail}
+    def __init__(self):
+        self.tests, self.problems = {}, []
+        self.running = None     # a test that said RUN and has no result yet
+        self.own, self.own_plan, self.any_test = [], None, False
+        self.programs_failed = 0
+        self.plan, self.finished = None, 0
+        self.ended = False
 
-    def crashed():
-        nonlocal running
-        if running:
-            add(running, "crash", "started and never ended")
-            running = None
+    def add(self, name, result, detail=""):
+        if name in self.tests:
+            self.problems.append(f"test {name} was reported twice")
+        self.tests[name] = {"result": result, "detail": detail}
 
-    for line in text:
+    def crashed(self):
+        if self.running:
+            self.add(self.running, "crash", "started and never ended")
+            self.running = None
+
+    def line(self, line):
         if m := RUN.match(line):
-            crashed()
-            running = m["name"]
+            self.crashed()
+            self.running = m["name"]
         elif m := PLAN.match(line):
             depth = len(m["depth"]) // 2
             if depth == 0:
-                plan = int(m["count"])
+                self.plan = int(m["count"])
             elif depth == 2:
-                own_plan = int(m["count"])
+                self.own_plan = int(m["count"])
         elif found := result_of(line):
-            depth, name, result, note = found
-            if depth == 2:
-                own.append(result)
-                if TEST.match(name):
-                    any_test = True
-                    if name == running:
-                        running = None
-                    add(name, result, note)
-            elif depth == 1:
-                crashed()
-                program = name.split()[0]
-                if not any_test:
-                    # Not a harness program: it is one test as a whole.
-                    add(program, result, note)
-                else:
-                    if own_plan is not None and len(own) != own_plan:
-                        problems.append(f"{program}: {own_plan} tests planned, {len(own)} reported")
-                    if result == "fail" and ("fail" not in own or note != "exit=1"):
-                        problems.append(f"{program} failed beyond its tests: {note or 'no reason given'}")
-                programs_failed += result == "fail"
-                own, own_plan, any_test = [], None, False
-            elif depth == 0:
-                crashed()
-                finished += 1
-                if "TIMEOUT" in note:
-                    problems.append(f"{name}: {note}")
-                elif result == "fail" and not programs_failed:
-                    problems.append(f"{name} failed: {note or 'no reason given'}")
-                programs_failed = 0
+            depth, *rest = found
+            if depth <= 2:
+                (self.runner, self.program, self.test)[depth](*rest)
         elif m := MARK.match(line):
             if m["what"] == "tainted" and m["value"] != "0":
-                problems.append(f"the kernel is tainted: {m['value']}")
+                self.problems.append(f"the kernel is tainted: {m['value']}")
         elif line == "lab: end":
-            ended = True
-    crashed()
-    if end_mark and not ended:
-        problems.append("the run broke off: no end mark")
-    if plan is None:
-        problems.append("no test was run: kselftest's runner printed no plan")
-    elif finished != plan:
-        problems.append(f"{finished} of {plan} test programs came to an end")
-    return tests, problems
+            self.ended = True
+
+    def test(self, name, result, note):
+        self.own.append(result)
+        if TEST.match(name):
+            self.any_test = True
+            if name == self.running:
+                self.running = None
+            self.add(name, result, note)
+
+    def program(self, name, result, note):
+        self.crashed()
+        program = name.split()[0]
+        if not self.any_test:
+            # Not a harness program: it is one test as a whole.
+            self.add(program, result, note)
+        else:
+            if self.own_plan is not None and len(self.own) != self.own_plan:
+                self.problems.append(f"{program}: {self.own_plan} tests planned, {len(self.own)} reported")
+            if result == "fail" and ("fail" not in self.own or note != "exit=1"):
+                self.problems.append(f"{program} failed beyond its tests: {note or 'no reason given'}")
+        self.programs_failed += result == "fail"
+        self.own, self.own_plan, self.any_test = [], None, False
+
+    def runner(self, name, result, note):
+        self.crashed()
+        self.finished += 1
+        if "TIMEOUT" in note:
+            self.problems.append(f"{name}: {note}")
+        elif result == "fail" and not self.programs_failed:
+            self.problems.append(f"{name} failed: {note or 'no reason given'}")
+        self.programs_failed = 0
+
+    def end(self, end_mark):
+        self.crashed()
+        if end_mark and not self.ended:
+            self.problems.append("the run broke off: no end mark")
+        if self.plan is None:
+            self.problems.append("no test was run: kselftest's runner printed no plan")
+        elif self.finished != self.plan:
+            self.problems.append(f"{self.finished} of {self.plan} test programs came to an end")
+
+
+def parse_ktap(text, end_mark=True):
+    """The tests and the problems in the lines of a run of kselftest's runner.
+
+    end_mark: the guest's init ends it with "lab: end"; elsewhere nobody does.
+    """
+    run = Run()
+    for line in text:
+        run.line(line)
+    run.end(end_mark)
+    return run.tests, run.problems
 
 
 def parse_console(text, path):

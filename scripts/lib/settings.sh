@@ -7,8 +7,9 @@
 setting_number() {
 	local value=${!1:-}
 	[ -n "$value" ] || return 0
-	[[ $value =~ ^[0-9]{1,9}$ ]] && [ "$((10#$value))" -ge "$2" ] ||
+	if ! [[ $value =~ ^[0-9]{1,9}$ ]] || [ "$((10#$value))" -lt "$2" ]; then
 		die "$1=$value is no whole number from $2 on"
+	fi
 }
 
 # setting_flag NAME: the variable NAME is unset, empty or 1.

@@ -52,6 +52,7 @@ pinned() {
 	while read -r p; do
 		[ -r "$PATCHES/$p" ] || die "the series names $p, and there is no $PATCHES/$p"
 	done < <(series)
+	# shellcheck disable=SC2016 # awk's own
 	series | sed "s,^,$PATCHES/," | xargs -r -d '\n' awk '
 		/^diff --git / { head = 1; id = ""; next }
 		!head { next }
