@@ -44,6 +44,12 @@ choose_checks() {
 	done | sort -n -k1,1 -k2,2 | cut -d' ' -f3
 }
 
+# seconds_of BASE: of all its checks, as their headers say.
+seconds_of() {
+	local BASE=$1 c
+	for c in $(choose_checks); do header "$CHECKS/$c" Seconds; done | awk '{ n += $1 } END { print n }'
+}
+
 # needs_rank FILE: how much the check needs, as a number.
 needs_rank() {
 	case $(header "$1" Needs) in
