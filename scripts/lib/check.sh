@@ -19,6 +19,7 @@ CHECKS=$TOP/scripts/checks
 # choose_checks [NAME...]: the checks to run, in order: those that "check" runs on this
 # base, or the NAMES; "lint" is all checks of that command. Those that need less come
 # first, and of these the cheap ones.
+# shellcheck disable=SC2120 # commands/check gives names
 choose_checks() {
 	local f name in
 	for name; do
@@ -47,6 +48,7 @@ choose_checks() {
 # seconds_of BASE: of all its checks, as their headers say.
 seconds_of() {
 	local BASE=$1 c
+	# shellcheck disable=SC2119 # all of them
 	for c in $(choose_checks); do header "$CHECKS/$c" Seconds; done | awk '{ n += $1 } END { print n }'
 }
 

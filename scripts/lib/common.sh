@@ -61,6 +61,7 @@ trap 'echo "$ME: interrupted" >&2; exit 130' INT
 trap 'exit 143' TERM HUP
 
 lab_tmp() {
+	[ -z "$TMP" ] || return 0
 	TMP=$(mktemp -d "$LAB_DIR/tmp/$ME.XXXXXX") ||
 		die "cannot write to $LAB_DIR/tmp: is the disk full?"
 }

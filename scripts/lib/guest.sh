@@ -26,7 +26,7 @@ guest() {
 	return "$rc"
 }
 
-# choose_accel IMAGE: sets ACCEL to the accelerator that works here: "kvm" or
+# choose_accel IMAGE INITRAMFS: sets ACCEL to the accelerator that works here: "kvm" or
 # "tcg,thread=multi". That /dev/kvm opens says nothing: there are hosts on which it
 # runs firmware and hangs in a kernel. So this boots the IMAGE as far as its init, in
 # at most 10 seconds. An ACCEL that is set is taken as it is.
@@ -36,7 +36,7 @@ choose_accel() {
 	ACCEL=tcg,thread=multi
 	if [ -w /dev/kvm ]; then
 		run timeout -k 1 10 "$QEMU" -accel kvm -smp "${SMP:-2}" -m 1G -nodefaults -display none \
-			-no-reboot -serial "file:$TMP/probe.console" -kernel "$1" -initrd "$INITRAMFS" \
+			-no-reboot -serial "file:$TMP/probe.console" -kernel "$1" -initrd "$2" \
 			-append "console=ttyS0 panic=-1 lab.probe" >/dev/null 2>&1 </dev/null || true
 		if grep -qs 'lab: alive' "$TMP/probe.console"; then ACCEL=kvm; fi
 	fi
@@ -51,7 +51,7 @@ choose_accel() {
 boot_cached() {
 	local key dir=$3 rc=0
 	key=$({ cat "$1" "$2" "$LIB/boot-one" "$LIB/ktap.py" "$TOP/scripts/guest/ktap-results"
-		declare -f guest; echo "$ACCEL ${SMP:-} ${MEM:-} ${KARGS:-} ${CPU:-}"; } | sha)
+		declare -f guest; "$QEMU" --version; echo "$ACCEL ${SMP:-} ${MEM:-} ${KARGS:-} ${CPU:-}"; } | sha)
 	boot_was_cached=
 	rm -rf "$dir"
 	mkdir -p "${dir%/*}"

@@ -61,7 +61,7 @@ boot_each() {
 		built=$((built + SECONDS - t)) t=$SECONDS
 
 		if [ "$n" = 1 ]; then
-			choose_accel "$image"
+			choose_accel "$image" "$INITRAMFS"
 			say "  accelerator: $ACCEL, ${SMP:-2} CPUs"
 		fi
 		dir=$LOGS/$level${flavour#lean}
