@@ -10,7 +10,7 @@
 
 # lab_git: git without the user's hooks, signatures and line ends.
 lab_git() {
-	git -c core.autocrlf=false -c core.hooksPath=/dev/null -c gc.auto=0 \
+	git -c core.autocrlf=false -c core.hooksPath=/dev/null -c gc.auto=0 -c checkout.workers=0 \
 		-c commit.gpgSign=false -c core.fsmonitor=false \
 		-c maintenance.auto=false -c advice.detachedHead=false "$@"
 }
