@@ -10,6 +10,7 @@
 #   selftests  what kselftest-tar packs
 #   initramfs  the guest's, with the selftests in it
 #   boots      logs and result.json of boots without a problem
+#   checks     logs of checks that passed
 #   dl, ccache downloads, the compiler's cache
 
 # cache_new ROOM: sets CACHE_NEW to a new folder, to be filled and kept.

@@ -8,6 +8,7 @@
 #   Needs:    nothing; source (fetch); stack (fetch and apply); kernels (boot, too)
 #   Bases:    all; mainline; older (all but mainline)
 #   In:       check, lint: the commands that run it without being asked by name
+#   Once:     its inputs, where a run with the same ones need not be repeated; see once_key
 #   Seconds:  what it takes on two cores without KVM, with nothing cached
 #   Output:   "shown" where it says how far it is
 #   Packages: Debian packages; Uses: commands whose packages it needs
@@ -61,6 +62,57 @@ needs_rank() {
 	kernels) echo 3 ;;
 	*) die "$1 has no line '# Needs: nothing', 'source', 'stack' or 'kernels'" ;;
 	esac
+}
+
+# Seconds that the checks of a minute and more took so far, and what their headers say.
+spent=0 declared=0
+left_out=()
+
+# no_time SECONDS WHAT COMMAND: skips a check or a base that would take the run over its
+# limit. SECONDS are as in a header; this machine may need more or less.
+no_time() {
+	local need=$1
+	[ -n "${CHECK_END:-}" ] || return 1
+	[ "$declared" = 0 ] || need=$((need * spent / declared))
+	[ $(($(date +%s) + need)) -gt "$CHECK_END" ] || return 1
+	skip "$2" "there is no time left"
+	left_out+=("$2: $3")
+}
+
+# once_key FILE: a name for the inputs of that check, from its line "# Once: ...":
+#   source  the base
+#   stack   the base and the tip
+#   series  patches and letters
+#   lab     all scripts
+#   DIR     a folder of this repository
+# The check itself, the library, the configs and the packages of this machine are always
+# part of it. Prints nothing for a check without that line, with FRESH=1, and where a
+# setting asks for something else than usual.
+once_key() {
+	local words w
+	words=$(header "$1" Once)
+	if [ -z "$words" ] || [ -n "${FRESH:-}${KERNEL:-}${EXTRA_CONFIG:-}${LINT_SERIES:-}" ]; then return 0; fi
+	echo "${1##*/}-$(
+		{
+			echo "$BASE ${ACCEL:-} ${SMP:-} ${MEM:-} ${CPU:-} ${KARGS:-}"
+			dpkg-query -W 2>/dev/null
+			hash_files "${1#"$TOP/"}" scripts/lib configs
+			for w in $words; do
+				case $w in
+				source) git -C "$SRC" rev-parse "$BASE_REF^{tree}" ;;
+				stack) git -C "$SRC" rev-parse "$BASE_REF^{tree}" "$STACK_REF^{tree}" ;;
+				series) hash_files series patches COVER_LETTER.md COVER_LETTER.tests.md ;;
+				lab) hash_files scripts ;;
+				*) hash_files "$w" ;;
+				esac
+			done
+		} | sha
+	)"
+}
+
+# hash_files PATH...: the hashes of all files there.
+hash_files() {
+	(cd "$TOP" && find "$@" -type f ! -name '*.pyc' -print0 | sort -z | xargs -0 sha256sum)
 }
 
 # scripts_of INTERPRETER: the scripts of this repository in that language.
