@@ -1,18 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# Config and compilation of the tree in SRC.
+# Configures and compiles the tree in SRC.
 
-# config_fragments FLAVOUR: the merged config fragment, one SYMBOL=VALUE a line, sorted.
-# FLAVOUR is "lean", or "debug" or "lockstat", which are lean with another on top. The
-# later fragment wins; "is not set" is =n. Symbols in the base's CONFIG_WITHOUT, which
-# it does not have, are left out; its CONFIG_MORE and EXTRA_CONFIG come last.
+# config_fragments FLAVOUR: prints the merged config fragments, one SYMBOL=VALUE per line,
+# sorted. FLAVOUR is "lean", or "debug" or "lockstat", which add a fragment to lean. A
+# later fragment overrides an earlier one; "is not set" becomes =n. The base's
+# CONFIG_WITHOUT lists symbols that it does not have; they are left out. Its CONFIG_MORE
+# and EXTRA_CONFIG come last.
 config_fragments() {
 	local -a parts=("$TOP/configs/$CONFIG.config")
 	case $1 in
 	lean) ;;
 	debug | lockstat) parts+=("$TOP/configs/$1.config") ;;
-	*) die "no flavour '$1': it is lean, debug or lockstat" ;;
+	*) die "no flavour '$1': use lean, debug or lockstat" ;;
 	esac
 	# shellcheck disable=SC2086 # CONFIG_MORE is a list of words
 	{
@@ -27,7 +28,7 @@ config_fragments() {
 }
 
 # configure OBJ FLAVOUR: configures a build folder, and compares each symbol of the
-# fragments with the .config: Kconfig drops silently what it cannot satisfy.
+# fragments with the .config, because Kconfig silently drops what it cannot satisfy.
 configure() {
 	local obj=$1 flavour=$2 name value got
 	config_fragments "$flavour" >"$TMP/want" || exit 1
@@ -37,15 +38,15 @@ configure() {
 	while IFS='=' read -r name value; do
 		got=$(sed -n "s/^$name=//p" "$obj/.config")
 		[ "${got:-n}" = "$value" ] ||
-			echo "$name is ${got:-not set} and not $value"
+			echo "$name is ${got:-not set}, not $value"
 	done <"$TMP/want" >"$TMP/bad"
 	[ ! -s "$TMP/bad" ] ||
-		die "Kconfig did not take the $flavour config: $(paste -sd ';' "$TMP/bad")"
+		die "Kconfig did not accept the $flavour config: $(paste -sd ';' "$TMP/bad")"
 }
 
-# kernel_make OBJ ARG...: make in the build tree, into OBJ. Fixed stamps and
-# relative paths: the same source gives the same image, and the compiler cache
-# serves it in any folder.
+# kernel_make OBJ ARG...: runs make in the build tree, with output in OBJ. Time stamps are
+# fixed and paths relative, so that the same source makes the same image, and the
+# compiler cache works in any folder.
 kernel_make() {
 	local obj=$1 cc=gcc
 	shift
@@ -55,12 +56,12 @@ kernel_make() {
 		make -C "$SRC" O="$obj" CC="$cc" HOSTCC="$cc" LOCALVERSION= -j"$JOBS" "$@"
 }
 
-# first_error LOG: what a failed make said, in one line.
+# first_error LOG: prints the first error of a failed make.
 first_error() {
 	grep -m1 -E '(^|[^A-Za-z])[Ee]rror[: ]' "$1" || tail -n 1 "$1"
 }
 
-# no_warnings LABEL LOG FILE...: dies at the first warning in one of the FILEs.
+# no_warnings LABEL LOG FILE...: exits with an error if LOG has a warning in one of the FILEs.
 no_warnings() {
 	local label=$1 log=$2 f w
 	shift 2
@@ -70,20 +71,20 @@ no_warnings() {
 	done
 }
 
-# compile_touched: the .c files that the stack changes in the kernel, at each level,
-# with the lean config and W=1. A warning that the base does not have is an error.
+# compile_touched: compiles the .c files of the kernel that the stack changes, at each
+# level, with the lean config and W=1. A warning that the base does not have is an error.
 compile_touched() {
 	local obj=$OBJ/objects log=$LOGS/objects.log levels start=$SECONDS n=0 name commit new
 	local -a sources
 	levels=$(levels)
 	mapfile -t sources < <(git -C "$SRC" diff --name-only "$BASE_REF" "$STACK_REF" | grep -E '\.c$' | grep -v '^tools/')
-	[ ${#sources[@]} -gt 0 ] || die "the stack of $BASE changes no source of the kernel"
+	[ ${#sources[@]} -gt 0 ] || die "the stack of $BASE changes no kernel source"
 
 	rm -rf "$obj"
 	mkdir -p "${obj%/*}"
 	lab_git -C "$SRC" checkout -q -f --detach "$BASE_REF"
 	configure "$obj" lean
-	# warnings: those in the log, less the folder and the line.
+	# warnings: prints the warnings in the log, without folder and line number.
 	warnings() {
 		sed -nE -e "s,^$SRC/,," -e 's/^([^ :]+):[0-9:]+ (warning:.*)/\1: \2/p' "$log" | sort
 	}

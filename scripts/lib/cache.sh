@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# What all clones of a user share, in CACHE: each thing is a folder ROOM/KEY, named by
-# a hash of what it is made from. It is written aside and renamed when whole, so that
-# two runs can write the same at once.
+# The cache that all clones of a user share, in CACHE. Each entry is a folder ROOM/KEY; KEY
+# is a hash of the inputs. An entry is written to a temporary folder and renamed when
+# complete, so two runs can write the same entry at the same time.
 #
 #   trees      git repositories of the bases, without a working tree
 #   images     kernels: bzImage, .config
-#   selftests  what kselftest-tar packs
-#   initramfs  the guest's, with the selftests in it
+#   selftests  the tarballs of kselftest-tar
+#   initramfs  the initramfs of the guest, with the selftests
 #   boots      logs and result.json of boots without a problem
 #   checks     logs of checks that passed
-#   dl, ccache downloads, the compiler's cache
+#   dl, ccache downloads, the compiler cache
 
 # cache_new ROOM: sets CACHE_NEW to a new folder, to be filled and kept.
 cache_new() {
@@ -21,9 +21,9 @@ cache_new() {
 	chmod 755 "$CACHE_NEW"
 }
 
-# cache_keep ROOM KEY: gives that folder its name.
+# cache_keep ROOM KEY: renames that folder to ROOM/KEY.
 cache_keep() {
-	# A run that was quicker has stored the same.
+	# If another run was faster, it has stored the same files.
 	if ! mv -T "$CACHE_NEW" "$CACHE/$1/$2" 2>/dev/null; then
 		rm -rf "$CACHE_NEW"
 		[ -d "$CACHE/$1/$2" ] || die "cannot write $CACHE/$1/$2"
@@ -31,7 +31,7 @@ cache_keep() {
 	CACHE_NEW=
 }
 
-# cache_put ROOM KEY FILE...: stores the FILEs.
+# cache_put ROOM KEY FILE...: stores the FILEs as the entry ROOM/KEY.
 cache_put() {
 	local room=$1 key=$2
 	shift 2
@@ -40,7 +40,7 @@ cache_put() {
 	cache_keep "$room" "$key"
 }
 
-# cache_drop ROOM KEY: forgets it.
+# cache_drop ROOM KEY: removes that entry.
 cache_drop() {
 	local old=$CACHE/$1/.old.$$
 	rm -rf "$old"

@@ -1,25 +1,25 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# What the checks share; each file in scripts/checks sources this after lab.sh, and so
-# do the commands that run them.
+# Functions that the checks share. Each file in scripts/checks sources this after lab.sh,
+# and so do the commands that run the checks.
 #
-# A check is a script. The runner (commands/check) reads from its header:
-#   Needs:    nothing; source (fetch); stack (fetch and apply); kernels (boot, too)
-#   Bases:    all; mainline; older (all but mainline)
-#   In:       check, lint: the commands that run it without being asked by name
-#   Once:     its inputs, where a run with the same ones need not be repeated; see once_key
-#   Seconds:  what it takes on two cores without KVM, with nothing cached
-#   Output:   "shown" where it says how far it is
+# A check is a script. The runner (commands/check) reads these lines of its header:
+#   Needs:    nothing; source (fetch); stack (fetch and apply); kernels (also boot)
+#   Bases:    all; mainline; older (all except mainline)
+#   In:       check, lint: the commands that run it when no check is named
+#   Once:     its inputs, if it need not be repeated while they stay the same; see once_key
+#   Seconds:  its run time on two cores without KVM, with an empty cache
+#   Output:   "shown" if its output is printed while it runs
 #   Packages: Debian packages; Uses: commands whose packages it needs
-# Its exit status is 0 if it passed; 4 if it was skipped, and the last line says why; any
-# other if it failed. Lines that begin with "note: " are shown when it passed, too.
+# Its exit status is 0 if it passed; 4 if it was skipped, and the last line says why;
+# anything else if it failed. Lines that begin with "note: " are printed even if it passed.
 
 CHECKS=$TOP/scripts/checks
 
-# choose_checks [NAME...]: the checks to run, in order: those that "check" runs on this
-# base, or the NAMES; "lint" is all checks of that command. Those that need less come
-# first, and of these the cheap ones.
+# choose_checks [NAME...]: prints the checks to run, in order: those that "check" runs on
+# this base, or the NAMES; "lint" is all checks of lint. They are sorted by what they
+# need, then by run time.
 # shellcheck disable=SC2120 # commands/check gives names
 choose_checks() {
 	local f name in
@@ -34,7 +34,7 @@ choose_checks() {
 			all/* | mainline/mainline) ;;
 			older/mainline | mainline/*) continue ;;
 			older/*) ;;
-			*) die "$f has no line '# Bases: all', 'mainline' or 'older'" ;;
+			*) die "$f needs a line '# Bases: all', 'mainline' or 'older'" ;;
 			esac
 			if [ $# = 0 ]; then
 				[[ $in == *' check '* ]] || continue
@@ -46,48 +46,50 @@ choose_checks() {
 	done | sort -n -k1,1 -k2,2 | cut -d' ' -f3
 }
 
-# seconds_of BASE: of all its checks, as their headers say.
+# seconds_of BASE: prints the sum of "Seconds:" of all its checks.
 seconds_of() {
 	local BASE=$1 c
 	# shellcheck disable=SC2119 # all of them
 	for c in $(choose_checks); do header "$CHECKS/$c" Seconds; done | awk '{ n += $1 } END { print n }'
 }
 
-# needs_rank FILE: how much the check needs, as a number.
+# needs_rank FILE: prints how much the check needs, as a number.
 needs_rank() {
 	case $(header "$1" Needs) in
 	nothing) echo 0 ;;
 	source) echo 1 ;;
 	stack) echo 2 ;;
 	kernels) echo 3 ;;
-	*) die "$1 has no line '# Needs: nothing', 'source', 'stack' or 'kernels'" ;;
+	*) die "$1 needs a line '# Needs: nothing', 'source', 'stack' or 'kernels'" ;;
 	esac
 }
 
-# Seconds that the checks of a minute and more took so far, and what their headers say.
+# The run time so far of the checks that take a minute or more, and the sum of the Seconds in
+# their headers.
 spent=0 declared=0
 left_out=()
 
-# no_time SECONDS WHAT COMMAND: skips a check or a base that would take the run over its
-# limit. SECONDS are as in a header; this machine may need more or less.
+# no_time SECONDS WHAT COMMAND: skips WHAT if it would take the run over its time limit.
+# SECONDS is the value in its header; it is scaled to the speed of this machine.
 no_time() {
 	local need=$1
 	[ -n "${CHECK_END:-}" ] || return 1
 	[ "$declared" = 0 ] || need=$((need * spent / declared))
 	[ $(($(date +%s) + need)) -gt "$CHECK_END" ] || return 1
-	skip "$2" "there is no time left"
+	skip "$2" "no time left"
 	left_out+=("$2: $3")
 }
 
-# once_key FILE: a name for the inputs of that check, from its line "# Once: ...":
+# once_key FILE: prints a name made from the inputs of that check. They are in its line
+# "# Once: ...":
 #   source  the base
 #   stack   the base and the tip
 #   series  patches and letters
 #   lab     all scripts
 #   DIR     a folder of this repository
 # The check itself, the library, the configs and the packages of this machine are always
-# part of it. Prints nothing for a check without that line, with FRESH=1, and where a
-# setting asks for something else than usual.
+# inputs. Prints nothing for a check without that line, with FRESH=1, and with settings that
+# change what is checked.
 once_key() {
 	local words w
 	words=$(header "$1" Once)
@@ -110,7 +112,7 @@ once_key() {
 	)"
 }
 
-# hash_files PATH...: the hashes of all files there.
+# hash_files PATH...: prints the hashes of all files there.
 hash_files() {
 	(cd "$TOP" && find "$@" -type f ! -name '*.pyc' -print0 | sort -z | xargs -0 sha256sum)
 }
@@ -120,22 +122,23 @@ scripts_of() {
 	cd "$TOP" && grep -lsE "^#!.*$1" scripts/* scripts/*/* .ci/run
 }
 
-# own_files: all files of this repository; on another base than mainline, where
-# only its patches are looked at, none.
+# own_files: prints all files of this repository. On other bases than mainline it prints
+# none, because only their patches are checked.
 own_files() {
 	[ "$BASE" = mainline ] || return 0
-	# Whoever owns the clone: only names are read.
+	# safe.directory: the clone may belong to another user; this only reads file names.
 	git -C "$TOP" -c safe.directory="$TOP" ls-files -co --exclude-standard | while read -r f; do
 		[ ! -f "$TOP/$f" ] || echo "$f"
 	done
 }
 
-# patch_files: what is sent, or, with LINT_SERIES, that series of mails' part of it.
+# patch_files: prints the patches that are sent; with LINT_SERIES, those of that series of
+# mails.
 patch_files() {
 	series "${LINT_SERIES:-}" | sed "s,^,${PATCHES#"$TOP/"}/,"
 }
 
-# covers: the letters.
+# covers: prints the cover letters.
 covers() {
 	local which
 	for which in ${LINT_SERIES:-mm tests}; do
@@ -143,7 +146,7 @@ covers() {
 	done
 }
 
-# touched PATTERN: the files that the stack changes, whose name matches.
+# touched PATTERN: prints the files that the stack changes and whose name matches.
 touched() {
 	git -C "$SRC" diff --name-only --diff-filter=d --no-renames "$BASE_REF" "$STACK_REF" | grep -E "$1" || true
 }
@@ -152,7 +155,7 @@ touched_sources() {
 	touched '\.c$' | grep -v '^tools/' || true
 }
 
-# write_touched REF DIR PATTERN: that version of the touched files, below DIR.
+# write_touched REF DIR PATTERN: writes that version of the touched files to DIR.
 write_touched() {
 	local f
 	mkdir -p "$2"
@@ -163,12 +166,12 @@ write_touched() {
 	done
 }
 
-# at REF: checks it out where the lab builds.
+# at REF: checks it out in the build tree.
 at() {
 	lab_git -C "$SRC" checkout -q -f --detach "$1"
 }
 
-# first_of FILE...: the first that the tree has: things move between releases.
+# first_of FILE...: prints the first FILE in the tree; files move between releases.
 first_of() {
 	local f
 	for f; do
@@ -177,8 +180,8 @@ first_of() {
 	die "$BASE has none of: $*"
 }
 
-# new_lines BEFORE AFTER: the lines of AFTER that are not in BEFORE, or not as
-# often; line numbers do not count. Returns 1 if there are any.
+# new_lines BEFORE AFTER: prints the lines of AFTER that BEFORE does not have, or has less
+# often, ignoring line numbers. Returns 1 if there are any.
 new_lines() {
 	awk 'function key(s) {
 			gsub(/:[0-9]+(:[0-9]+)?(-[0-9]+)?/, "", s)
@@ -191,7 +194,7 @@ new_lines() {
 		END { exit bad }' "$1" "$2"
 }
 
-# lint_make NAME REF ARG...: make with the lean config, in a folder that is kept.
+# lint_make NAME REF ARG...: runs make with the lean config, in a folder that is kept.
 lint_make() {
 	local log=$LOGS/lint-$1.log ref=$2
 	shift 2
@@ -201,7 +204,7 @@ lint_make() {
 		die "${log##*/lint-} does not compile: $(first_error "$log"); see $log"
 }
 
-# as_sender: git and b4 are those of somebody who sends, SENDER.
+# as_sender: configures git and b4 for a sender of mails, SENDER.
 as_sender() {
 	SENDER=sender@example.org
 	export GIT_CONFIG_GLOBAL=$TMP/gitconfig
@@ -210,7 +213,7 @@ as_sender() {
 	unset GIT_AUTHOR_NAME GIT_AUTHOR_EMAIL GIT_COMMITTER_NAME GIT_COMMITTER_EMAIL
 }
 
-# start_check: what each check begins with. The folder is that of the repository.
+# start_check: each check begins with this. Changes to the folder of the repository.
 start_check() {
 	lab_base
 	lab_lock

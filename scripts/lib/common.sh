@@ -16,14 +16,14 @@ sha() {
 	sha256sum | cut -c1-16
 }
 
-# lab_lock: one run at a time in a LAB_DIR, the second waits. Commands that the
-# holder starts go through. The cache is shared: "clean --cache" waits for nobody,
-# and refuses while somebody uses it.
+# lab_lock: allows one run at a time in a LAB_DIR; a second run waits. Commands that the
+# holder starts do not wait. Runs share the lock of the cache; "clean --cache" needs it
+# alone, and refuses instead of waiting.
 lab_lock() {
 	[ -z "${LAB_LOCKED:-}" ] || return 0
 	exec 9>"$LAB_DIR/.lock"
 	if ! flock -n 9; then
-		say "another run is at work in $LAB_DIR, waiting for it to end"
+		say "another run is using $LAB_DIR, waiting for it to end"
 		flock 9
 	fi
 	exec 7>"$CACHE/.lock"
@@ -31,15 +31,15 @@ lab_lock() {
 	export LAB_LOCKED=$$
 }
 
-# need_space GIB: finds a full disk before the work, not in the middle.
+# need_space GIB: exits with an error if the disk has less space, before the work starts.
 need_space() {
 	local free
 	free=$(df -Pk "$LAB_DIR" | awk 'NR == 2 { print int($4 / 1048576) }')
 	[ "$free" -ge "$1" ] ||
-		die "$LAB_DIR has $free GiB free, $1 GiB are needed: free some ('scripts/lab clean') or set LAB_DIR"
+		die "$LAB_DIR has $free GiB free, but $1 GiB are needed: free some space ('scripts/lab clean') or set LAB_DIR"
 }
 
-# Temporary files and the running child go when the script ends, in any way.
+# Removes temporary files and ends the running child when the script ends in any way.
 CHILD=
 TMP=
 CACHE_NEW=
@@ -50,7 +50,7 @@ cleanup() {
 		kill -TERM -- "-$CHILD" 2>/dev/null || true
 		wait "$CHILD" 2>/dev/null || true
 	fi
-	# Remove only what lab_tmp and cache_put made.
+	# Remove only what lab_tmp and cache_put have created.
 	case $TMP in "$LAB_DIR"/tmp/?*) rm -rf "$TMP" ;; esac
 	case $CACHE_NEW in ?*/.new.?*) rm -rf "$CACHE_NEW" ;; esac
 	if declare -F at_exit >/dev/null; then at_exit; fi
@@ -66,8 +66,8 @@ lab_tmp() {
 		die "cannot write to $LAB_DIR/tmp: is the disk full?"
 }
 
-# run CMD...: runs it in a process group of its own, so that all of it can be ended.
-# "wait" returns at a signal, which a foreground child would hold back.
+# run CMD...: runs it in its own process group, so that the whole group can be killed. It
+# runs in the background because "wait" returns on a signal at once.
 run() {
 	local rc=0
 	set -m
@@ -79,8 +79,8 @@ run() {
 	return "$rc"
 }
 
-# progress LABEL LOG CMD...: as run, with the output in LOG, and on the terminal the
-# seconds so far, and the objects made if it is a kernel build.
+# progress LABEL LOG CMD...: like run, but writes the output to LOG, and prints the seconds
+# so far and, for a kernel build, the number of objects.
 progress() {
 	local label=$1 log=$2 start=$SECONDS rc=0 n last=0 status
 	shift 2

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""compare.py - one table of what the tests gave, over several kernels
+"""compare.py - print the results of the tests on several kernels in one table
 
 Usage: compare.py NAME=DIR ...
 
-NAME is a column's head, DIR a folder that lib/boot-one wrote (ktap.log). A cell has
-the milliseconds that the test printed, else "ok", of one run; FAIL where it failed.
-Gives the table in Markdown on stdout; "-" is what a run does not have.
-Exit: 0; 1 a DIR has no ktap.log.
+NAME is the head of a column, DIR a folder that lib/boot-one wrote (ktap.log). A cell has
+the milliseconds that the test printed, or "ok", from one run; FAIL if it failed; "-" if
+the run does not have that test. Prints the table in Markdown.
+Exit: 0 success; 1 a DIR has no ktap.log.
 """
 
 import argparse
@@ -19,7 +19,7 @@ import ktap
 
 TIME = re.compile(r":(?:waited for memory for )?(?P<ms>\d+) ms$")
 
-# Row, and the test that it is about.
+# The rows, with the test that each one shows.
 ROWS = (
     ("memory back: not frozen", "victims.global.running"),
     ("memory back: frozen, one thread", "victims.global.frozen"),

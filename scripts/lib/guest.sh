@@ -5,11 +5,11 @@
 
 QEMU=${QEMU:-qemu-system-x86_64}
 
-# guest LIMIT KERNEL INITRD DIR APPEND [QEMU ARG...]: runs a guest, for LIMIT seconds
-# at most; its console, ttyS1 and ttyS2 go to console.log, ktap.log and
-# dmesg.log.gz in DIR. The console takes errors only, or an OOM kill's report
-# would hold up the CPU that is being timed; the rest stays in a buffer large
-# enough for it. Returns 0, or 124 or 137 at the limit.
+# guest LIMIT KERNEL INITRD DIR APPEND [QEMU ARG...]: runs a guest for at most LIMIT
+# seconds. Its console, ttyS1 and ttyS2 go to console.log, ktap.log and dmesg.log.gz in
+# DIR. The console prints errors only, because the report of an OOM kill would delay the
+# CPU that is being timed; the log buffer is large enough for everything else. Returns 0,
+# or 124 or 137 at the limit.
 guest() {
 	local limit=$1 kernel=$2 initrd=$3 dir=$4 append=$5 rc=0
 	shift 5
@@ -27,9 +27,9 @@ guest() {
 }
 
 # choose_accel IMAGE INITRAMFS: sets ACCEL to the accelerator that works here: "kvm" or
-# "tcg,thread=multi". That /dev/kvm opens says nothing: there are hosts on which it
-# runs firmware and hangs in a kernel. So this boots the IMAGE as far as its init, in
-# at most 10 seconds. An ACCEL that is set is taken as it is.
+# "tcg,thread=multi". It is not enough that /dev/kvm opens: on some hosts KVM runs the
+# firmware and then hangs in the kernel. So this boots IMAGE up to its init, for at most
+# 10 seconds. If ACCEL is set already, it stays.
 choose_accel() {
 	command -v "$QEMU" >/dev/null || die "no $QEMU: run scripts/lab setup (package qemu-system-x86)"
 	[ -z "${ACCEL:-}" ] || return 0
@@ -43,11 +43,10 @@ choose_accel() {
 	export ACCEL
 }
 
-# boot_cached IMAGE INITRAMFS DIR: boots, tests and judges with lib/boot-one, but where
-# kernel, initramfs and QEMU's arguments are those of an earlier boot without a problem;
-# FRESH=1 repeats these, too. ACCEL must be set. The logs are in DIR; boot_was_cached
-# is set where they are an earlier boot's. Returns 0, or what lib/boot-one gave if
-# nothing could be run.
+# boot_cached IMAGE INITRAMFS DIR: boots and tests with lib/boot-one, unless an earlier boot
+# without a problem had the same kernel, initramfs and QEMU arguments; FRESH=1 repeats
+# these too. ACCEL must be set. The logs are in DIR; boot_was_cached is set if they come
+# from an earlier boot. Returns 0, or the status of lib/boot-one if it could not run.
 boot_cached() {
 	local key dir=$3 rc=0
 	key=$({ cat "$1" "$2" "$LIB/boot-one" "$LIB/ktap.py" "$TOP/scripts/guest/ktap-results"
@@ -72,11 +71,11 @@ boot_cached() {
 	return "$rc"
 }
 
-# What pack_guest takes from this machine.
+# The programs that pack_guest copies from this machine.
 GUEST_PROGRAMS=(/bin/busybox /bin/bash /usr/bin/timeout)
 
-# pack_guest ROOT FILE: packs ROOT as FILE, the initramfs of a guest, with busybox,
-# bash, guest/init and the libraries of all that is in there.
+# pack_guest ROOT FILE: adds busybox, bash, guest/init and all needed libraries to ROOT,
+# and packs it as FILE, the initramfs of a guest.
 pack_guest() {
 	local root=$1 file=$2 applet lib
 	mkdir -p "$root"/{bin,usr/bin,sbin,dev,proc,sys,tmp,root}
@@ -84,14 +83,14 @@ pack_guest() {
 	for applet in $("$root/bin/busybox" --list); do
 		[ -e "$root/bin/$applet" ] || ln -s busybox "$root/bin/$applet"
 	done
-	# run_vmtests.sh is for bash; the runner wants a timeout with --foreground,
-	# which busybox's has not.
+	# run_vmtests.sh needs bash; the runner needs a timeout with --foreground, which that
+	# of busybox does not have.
 	cp /bin/bash "$root/bin/bash"
 	cp /usr/bin/timeout "$root/usr/bin/timeout"
 	ln -s /bin/env "$root/usr/bin/env"
 	install -m 755 "$TOP/scripts/guest/init" "$root/init"
 
-	# "not a dynamic executable" is no error here.
+	# "not a dynamic executable" is not an error here.
 	find "$root" -type f -perm -u+x -exec ldd {} + 2>/dev/null |
 		grep -oE '/[^ ]+\.so[^ ]*' | sort -u >"$TMP/libs" || true
 	while read -r lib; do
@@ -99,15 +98,15 @@ pack_guest() {
 		cp -L "$lib" "$root$lib"
 	done <"$TMP/libs"
 
-	# The same content gives the same file: it is part of a boot's cache key.
+	# The same content makes the same file, because it is part of a boot's cache key.
 	find "$root" -exec touch -h -d @0 {} +
 	(cd "$root" && find . | sort | cpio -o -H newc -R 0:0 --reproducible --quiet | gzip -n) >"$file" ||
 		die "cannot pack the initramfs: is the disk full?"
 }
 
-# guest_initramfs: makes INITRAMFS, the same for each level of each base: what
-# kselftest-tar packs for this machine, busybox, bash, the libraries that they need,
-# and guest/init. The same content is not made twice.
+# guest_initramfs: makes INITRAMFS, which is the same for each level of each base: the
+# selftests that kselftest-tar packs for this machine, busybox, bash, the libraries that
+# they need, and guest/init. The result is cached.
 guest_initramfs() {
 	local tar key
 	run env -u ARCH -u CROSS_COMPILE "$COMMANDS/kselftest-tar" || exit 1

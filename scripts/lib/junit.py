@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""junit.py - what run_kselftest.sh printed on any machine, as JUnit XML
+"""junit.py - convert the output of run_kselftest.sh, from any machine, to JUnit XML
 
 Usage: junit.py KTAP-FILE >junit.xml
 
-For a run of what scripts/lab kselftest-tar packs. Each test is a test case; a run
-that printed nothing, broke off or had trouble beyond its tests has an error in
-the case "run", and a line on stderr for each.
-Exit: 0 all tests passed or were skipped; 2 not; 1 no such file, and no XML.
+For runs of the tests that scripts/lab kselftest-tar packs. Each test becomes a test
+case. If the run printed nothing, broke off, or failed outside its tests, the case "run"
+has an error, and each problem is printed to stderr.
+Exit: 0 all tests passed or were skipped; 2 one did not; 1 cannot read the file, no XML.
 """
 
 import argparse
@@ -35,7 +35,7 @@ def main():
     if not problems and not tests:
         problems.append("no test was run")
     elif not problems and text[-1]:
-        problems.append("the run broke off: its last line has no end")
+        problems.append("the run broke off: its last line is incomplete")
     found = [("kselftest", None, problem) for problem in problems]
     found += [("kselftest", name, ": ".join(filter(None, (test["result"], test["detail"]))))
               for name, test in tests.items() if test["result"] not in ("pass", "skip")]

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""ktap.py - judge one boot: read its logs, write result.json
+"""ktap.py - evaluate one boot: read its logs, write result.json
 
 Usage: ktap.py DIR [--seconds N] [--timed-out LIMIT]
 
-Reads DIR/console.log and dmesg.log.gz (the kernel), DIR/ktap.log (kselftest's
-runner).
-Gives DIR/result.json: "tests" maps a name to "pass", "fail", "skip" or "crash"
-and a detail; "problems" lists what fails the boot as a whole. Each problem is
-printed. Times are in seconds.
+Reads DIR/console.log and dmesg.log.gz (from the kernel) and DIR/ktap.log (from
+kselftest's runner).
+Writes DIR/result.json: "tests" maps each name to "pass", "fail", "skip" or "crash" and a
+detail; "problems" lists why the boot as a whole failed. Prints each problem. Times are
+in seconds.
 Exit: 0 no problem; 2 a problem; 1 no logs.
 """
 
@@ -20,8 +20,8 @@ import re
 import sys
 import zlib
 
-# What a healthy boot never prints. "Call Trace:" is not here: an OOM kill
-# prints one by right.
+# What a healthy boot never prints. "Call Trace:" is not listed, because an OOM kill
+# prints one.
 SPLAT = re.compile(
     r"Kernel panic|\bBUG: |\bBUG at |\bWARNING: |\bOops\b|\bcut here\b"
     r"|general protection fault|unable to handle|double fault|divide error"
@@ -34,18 +34,19 @@ SPLAT = re.compile(
     r"|invalid opcode|stall(s)? on CPU|stalls? detected"
 )
 
-# The pattern of a result line is in the script that LAVA runs in a guest without Python.
+# The pattern of a result line comes from the script that LAVA runs in a guest without
+# Python.
 RESULTS = pathlib.Path(__file__).resolve().parents[1] / "guest" / "ktap-results"
 RESULT = re.compile(re.search(r"^RESULT='(.*)'$", RESULTS.read_text(encoding="utf-8"), re.M)[1])
 PLAN = re.compile(r"^(?P<depth>(?:# )*)1\.\.(?P<count>\d+)")
 RUN = re.compile(r"^(?:#\s+)+RUN\s+(?P<name>\S+) \.\.\.$")
 MARK = re.compile(r"^lab: (?P<what>\w+) (?P<value>.*)$")
-# A harness test: fixture.test, or fixture.variant.test
+# A test of the kselftest harness: fixture.test, or fixture.variant.test
 TEST = re.compile(r"^[\w-]+(\.[\w-]+)+$")
 
 
 def result_of(line):
-    """Depth, name, result and note of a result line; None if it is none."""
+    """Returns depth, name, result and note of a result line; None for any other line."""
     if not (m := RESULT.match(line)):
         return None
     depth, verdict, name, note = len(m[1]) // 2, m[3], m[5], m[7] or ""
@@ -57,7 +58,7 @@ def result_of(line):
 
 
 def lines(path):
-    """The lines of a log; of a packed one that broke off, what is there."""
+    """Returns the lines of a log; if a compressed log is truncated, the lines before that."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:
@@ -73,16 +74,16 @@ def lines(path):
 
 
 class Run:
-    """What a run of kselftest's runner printed, line by line.
+    """Parses the output of kselftest's runner, line by line.
 
-    The runner prefixes the wrapper's output with "# ", and run_vmtests.sh in
-    it that of the program once more: results of depth 0 are the runner's,
-    of depth 1 run_vmtests.sh's (a program), of depth 2 a program's own.
+    The runner prefixes the wrapper's output with "# ", and run_vmtests.sh prefixes the
+    program's output once more. So results of depth 0 come from the runner, those of
+    depth 1 from run_vmtests.sh (one per program), those of depth 2 from a program.
     """
 
     def __init__(self):
         self.tests, self.problems = {}, []
-        self.running = None     # a test that said RUN and has no result yet
+        self.running = None     # a test that printed RUN and has no result yet
         self.own, self.own_plan, self.any_test = [], None, False
         self.programs_failed = 0
         self.plan, self.finished = None, 0
@@ -130,13 +131,13 @@ class Run:
         self.crashed()
         program = name.split()[0]
         if not self.any_test:
-            # Not a harness program: it is one test as a whole.
+            # The program does not use the harness: it counts as one test.
             self.add(program, result, note)
         else:
             if self.own_plan is not None and len(self.own) != self.own_plan:
                 self.problems.append(f"{program}: {self.own_plan} tests planned, {len(self.own)} reported")
             if result == "fail" and ("fail" not in self.own or note != "exit=1"):
-                self.problems.append(f"{program} failed beyond its tests: {note or 'no reason given'}")
+                self.problems.append(f"{program} failed outside its tests: {note or 'no reason given'}")
         self.programs_failed += result == "fail"
         self.own, self.own_plan, self.any_test = [], None, False
 
@@ -156,13 +157,14 @@ class Run:
         if self.plan is None:
             self.problems.append("no test was run: kselftest's runner printed no plan")
         elif self.finished != self.plan:
-            self.problems.append(f"{self.finished} of {self.plan} test programs came to an end")
+            self.problems.append(f"{self.finished} of {self.plan} test programs finished")
 
 
 def parse_ktap(text, end_mark=True):
-    """The tests and the problems in the lines of a run of kselftest's runner.
+    """Returns the tests and the problems in the output of kselftest's runner.
 
-    end_mark: the guest's init ends it with "lab: end"; elsewhere nobody does.
+    end_mark: whether to require "lab: end", which the guest's init prints at the end;
+    other machines do not print it.
     """
     run = Run()
     for line in text:
@@ -186,10 +188,10 @@ def judge(directory, seconds=0, timed_out=None):
     # The console is the only log of a kernel that died.
     found = parse_console(lines(console), console) or parse_console(lines(dmesg), dmesg)
     if not any(lines(dmesg)):
-        problems.append("the kernel's log did not come out of the guest")
+        problems.append("no kernel log received from the guest")
     if timed_out:
         found.append(f"not done after {timed_out} s")
-    # Where the tests broke off comes after why.
+    # Print the cause before the place where the tests broke off.
     problems = found + [f"{p}; see {ktap}" for p in problems]
     return {"seconds": seconds, "problems": problems, "tests": tests}
 

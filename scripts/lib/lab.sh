@@ -1,19 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0
-# shellcheck shell=bash disable=SC2034 # these are for those who source this
+# shellcheck shell=bash disable=SC2034 # the variables are for the scripts that source this
 #
-# The lab's bash library. Each command and each check sources this file, which runs
-# nothing on its own and brings all parts:
+# The lab's bash library. Each command and each check sources this file. It defines
+# functions and variables only, and sources all parts:
 #
 #   common.sh    messages, the lock, temporary files, child processes
-#   settings.sh  what is wrong with an environment variable
-#   cache.sh     what all clones of a user share
-#   tree.sh      the series, the kernel's tree, levels
-#   build.sh     config and compilation
+#   settings.sh  validate the environment variables
+#   cache.sh     the cache that all clones of a user share
+#   tree.sh      the series, the kernel tree, levels
+#   build.sh     configure and compile
 #   guest.sh     initramfs, QEMU
 #   matrix.sh    build and boot levels (boot, ends, debug and the check "tip")
 #   mail.sh      the branch that b4 sends
 #
-# docs/lab.md has the settings.
+# docs/lab.md describes the settings.
 
 TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 COMMANDS=$TOP/scripts/commands
@@ -23,7 +23,7 @@ BASE=${BASE:-mainline}
 JOBS=${JOBS:-$(nproc)}
 ME=${0##*/}
 
-# With fd 0 closed the next open() would be it.
+# If fd 0 is closed, the next open() would use it.
 if [ ! -e /proc/self/fd/0 ]; then exec </dev/null; fi
 
 shopt -s inherit_errexit
@@ -39,13 +39,13 @@ umask 022
 . "$LIB/matrix.sh"
 . "$LIB/mail.sh"
 
-# header FILE NAME: the words of the lines "# NAME: ..." in the header of FILE.
+# header FILE NAME: prints the words of the lines "# NAME: ..." in the header of FILE.
 header() {
 	awk -v name="$2" '!/^#/ { exit }
 		index($0, "# " name ": ") == 1 { print substr($0, length(name) + 5) }' "$1" | paste -sd' '
 }
 
-# The header of the script.
+# usage: prints the header of the script.
 usage() {
 	awk 'NR > 2 && !/^#/ { exit } NR > 3 { sub(/^# ?/, ""); print }' "$0"
 }
@@ -57,7 +57,7 @@ case ${1:-} in
 	;;
 esac
 
-# lab_base: sets the paths of BASE, and makes the folders.
+# lab_base: sets the paths of BASE, and creates the folders.
 lab_base() {
 	[ -r "$TOP/configs/$BASE.base" ] ||
 		die "no base '$BASE': there is no configs/$BASE.base"
@@ -79,10 +79,10 @@ lab_base() {
 		die "cannot make $LAB_DIR: set LAB_DIR to a folder you can write to"
 	LAB_DIR=$(cd "$LAB_DIR" && pwd)
 	export LAB_DIR
-	# A tree of the user's own is kept apart from the lab's.
+	# A tree of the user is kept apart from the lab's tree.
 	KEY=$BASE${KERNEL:+-user}
-	TREE=$LAB_DIR/tree/$BASE	# where one works on the stack, on branch "stack"
-	SRC=$LAB_DIR/src/$KEY		# where the lab builds; nobody edits here
+	TREE=$LAB_DIR/tree/$BASE	# where you edit the series, on branch "stack"
+	SRC=$LAB_DIR/src/$KEY		# where the lab builds; do not edit here
 	OBJ=$LAB_DIR/obj/$KEY
 	IMAGES=$LAB_DIR/images/$KEY	# links into the cache
 	INITRAMFS=$LAB_DIR/images/initramfs.gz	# one for all bases
@@ -96,12 +96,12 @@ lab_base() {
 		die "cannot make $DL: set XDG_CACHE_HOME to a folder you can write to"
 	export CCACHE_DIR=${CCACHE_DIR:-$CACHE/ccache}
 
-	# In the repository of SRC: the base, and the stack as it was last applied.
+	# Refs in the repository of SRC: the base, and the stack as it was last applied.
 	BASE_REF=refs/tags/base
 	STACK_REF=refs/lab/stack
 }
 
-# bases: the names of all bases, mainline first, then the newest first.
+# bases: prints the names of all bases: mainline, then the others, newest first.
 bases() {
 	echo mainline
 	(cd "$TOP/configs" && printf '%s\n' *.base) | sed -e 's/\.base$//' -e '/^mainline$/d' | sort -rV

@@ -1,24 +1,22 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# The branch that b4 sends: the stack, signed off by who sends it.
+# Makes the branch that b4 sends: the series, with the sender's Signed-off-by.
 #
-# The repository LAB_DIR/send/BASE (send/tests) is made anew, from the objects of the
-# applied stack; nothing of the tree that they come from is touched. In it, branch
-# "oom-reaper" has the patches of the mm series (of the tests' series), on the base
-# alone, with their author kept and the Signed-off-by of git's user.name and user.email
-# appended, and is enrolled with b4: cover letter from COVER_LETTER.md
-# (COVER_LETTER.tests.md), To and Cc from the tree's own get_maintainer.pl, and both
-# linux-mm and linux-kernel.
+# Each run creates the repository LAB_DIR/send/BASE (send/tests) again, from the objects of
+# the applied stack; it does not change the tree that they come from. Branch "oom-reaper"
+# has the patches of the mm series (or of the tests' series) on top of the base. It keeps
+# their authors and adds a Signed-off-by with git's user.name and user.email. The branch
+# is enrolled with b4: the cover letter is COVER_LETTER.md (COVER_LETTER.tests.md); To and
+# Cc come from the tree's get_maintainer.pl, and include both linux-mm and linux-kernel.
 # The version is one above the newest tag sent/BASE-vN (sent/tests-vN) of this
 # repository. From v2 on the cover letter must have a line "Changes in vN:" below a
 # line "---"; a link to the last version and the range-diff against it are added there.
-# @LAB@ in the letter becomes the address of this repository's remote "origin"; without
-# one that others can reach, the mails say that it is not published.
+# @LAB@ in the letter is replaced by the address of this repository's remote "origin". If
+# there is none that others can reach, the mails say that it is not published.
 
-# mail_series [ARG...]: of which series of mails a command is, by its first argument:
-# "mm", also without one, or "tests". Sets WHICH, MAIL_ID (of its tags and folders)
-# and COVER.
+# mail_series [ARG...]: sets WHICH, MAIL_ID (for tags and folders) and COVER to the series
+# of mails that the first argument names: "mm" (the default) or "tests".
 mail_series() {
 	WHICH=mm MAIL_ID=$BASE
 	if [ "${1:-}" = tests ]; then
@@ -27,19 +25,19 @@ mail_series() {
 	[ -n "$(series "$WHICH")" ] || die "the series of $BASE has no group '$WHICH'"
 }
 
-# cover_field NAME: of the lines "NAME: value" at the start of the cover letter.
+# cover_field NAME: prints the value of "NAME: value" at the start of the cover letter.
 cover_field() {
 	sed -n -e '/^[A-Za-z-]*: /!{/./q}' -e "s/^$1: //p" "$COVER"
 }
 
-# prep_branch: makes the branch, in MAIL_REPO, and sets MAIL_VERSION.
+# prep_branch: makes the branch in MAIL_REPO, and sets MAIL_VERSION.
 prep_branch() {
 	local name email stack last commit tip c
 	name=$(git -C "$TOP" config user.name || true) email=$(git -C "$TOP" config user.email || true)
 	if [ -z "$name" ] || [ -z "$email" ]; then
-		die "git does not know who you are, whose Signed-off-by is to be appended: git config --global user.name and user.email"
+		die "git does not know who you are: set user.name and user.email with git config --global, for your Signed-off-by"
 	fi
-	# get_maintainer.pl orders equals as Perl's hashes do, which is another way each time.
+	# get_maintainer.pl sorts equal entries in the order of Perl's hashes, which is random.
 	export PERL_HASH_SEED=0 PERL_PERTURB_KEYS=0
 	command -v b4 >/dev/null || die "no b4: run scripts/lab setup send"
 	stack=$(pick_series "$WHICH")
@@ -50,7 +48,7 @@ prep_branch() {
 	last=$({ git -C "$TOP" tag -l "sent/$MAIL_ID-v*" 2>/dev/null || true; } | sed "s,^sent/$MAIL_ID-v,," | sort -n | tail -n 1)
 	MAIL_VERSION=$((${last:-0} + 1))
 	if [ "$MAIL_VERSION" -gt 1 ] && ! sed '1,/^---$/d' "$COVER" | grep -q "^Changes in v$MAIL_VERSION:"; then
-		die "v$last was sent: say below a line '---' of $COVER, after 'Changes in v$MAIL_VERSION:', what is new"
+		die "v$last was sent: add 'Changes in v$MAIL_VERSION:' and what is new to $COVER, below a line '---'"
 	fi
 
 	MAIL_REPO=$LAB_DIR/send/$MAIL_ID
@@ -61,7 +59,7 @@ prep_branch() {
 	for c in $stack; do
 		tip=$(sign_off "$c" "$tip" "$name" "$email")
 	done
-	# In a branch of that name, ids of messages and of tags have it, too.
+	# b4 puts the name of the branch into message ids and tags.
 	mail_git checkout -q -b oom-reaper "$tip" 2>"$TMP/err" || die "cannot write to $MAIL_REPO: $(tail -n 1 "$TMP/err")"
 
 	write_template "$commit"
@@ -75,7 +73,7 @@ mail_git() {
 	lab_git -C "$MAIL_REPO" "$@"
 }
 
-# configure_mail_repo NAME EMAIL: what b4 and git read of a user's settings must not
+# configure_mail_repo NAME EMAIL: overrides the user's settings of b4 and git that would
 # change the patches. Full blob ids let others find the base.
 configure_mail_repo() {
 	local excluded key value
@@ -102,7 +100,8 @@ b4.email-exclude $PROJECT_EMAIL${excluded:+,$excluded}
 EOF
 }
 
-# sign_off COMMIT PARENT NAME EMAIL: the same with that Signed-off-by, on PARENT.
+# sign_off COMMIT PARENT NAME EMAIL: makes a copy of COMMIT on PARENT with that
+# Signed-off-by, and prints its id.
 sign_off() {
 	local author_name author_email author_date
 	{ read -r author_name; read -r author_email; read -r author_date; } < <(
@@ -114,11 +113,11 @@ sign_off() {
 			mail_git commit-tree -p "$2" "$1^{tree}"
 }
 
-# write_template COMMIT: b4's template of the cover letter.
+# write_template COMMIT: writes b4's template of the cover letter.
 write_template() {
 	local bases signature='-- '
-	# Only a real history has a commit that others know the base by. b4 0.12 would name
-	# the one before it.
+	# Only a tree with real history has a base commit that others know. b4 0.12 would
+	# print its parent.
 	bases="base: $(cover_field base)"
 	[ -z "${KERNEL:-}" ] || bases+=$'\n'"base-commit: $1"
 	cat >"$MAIL_REPO/.git/cover-template" <<EOF
@@ -137,10 +136,10 @@ $signature
 EOF
 }
 
-# write_cover: the letter's text in $TMP/cover.
+# write_cover: writes the text of the cover letter to $TMP/cover.
 write_cover() {
 	local lab
-	# Where readers find the lab. A path of this machine is of no use to them.
+	# Where readers find the lab. A path on this machine is of no use to them.
 	lab=$(git -C "$TOP" config remote.origin.url || true)
 	case $lab in
 	*://*@*) lab=${lab%%://*}://${lab#*@} ;;
@@ -149,7 +148,7 @@ write_cover() {
 	https://* | http://* | git://*) ;;
 	*) lab='(not published yet)' ;;
 	esac
-	# A "---" in it is where the part begins that is not for the history.
+	# The part below "---" is not for the history.
 	{
 		cover_field Subject
 		echo
@@ -162,8 +161,8 @@ write_cover() {
 	} >"$TMP/cover"
 }
 
-# write_range_diff LAST BASE TIP: adds to $TMP/cover what changed since version LAST,
-# as this repository had it then, on this BASE.
+# write_range_diff LAST BASE TIP: appends to $TMP/cover what changed since version LAST. It
+# applies the patches of that version, from its tag in this repository, to this BASE.
 write_range_diff() {
 	local last=$1 old=$2 tag=sent/$MAIL_ID-v$1 p
 	local -x GIT_INDEX_FILE=$TMP/index
@@ -180,7 +179,7 @@ write_range_diff() {
 	{
 		echo
 		echo "Range-diff against v$last ($(git -C "$TOP" for-each-ref --format='%(contents:subject)' "refs/tags/$tag")):"
-		# Without the sign-offs, which differ anyway.
+		# Compare without the sign-offs of the sender.
 		mail_git -c core.abbrev=12 range-diff --no-color --creation-factor=80 "$2..$old" "$2..$3"
 	} >>"$TMP/cover"
 }
@@ -190,7 +189,7 @@ b4_run() {
 		die "b4 $1 failed: $(grep -m1 -E 'CRITICAL|Error' "$TMP/b4" || tail -n 1 "$TMP/b4")"
 }
 
-# enroll: makes the branch known to b4, with letter, version and recipients.
+# enroll: enrolls the branch with b4, with cover letter, version and recipients.
 enroll() {
 	local prefixes=${PREFIXES:-} lists
 	[ "$BASE" = mainline ] || prefixes="$prefixes $BASE"

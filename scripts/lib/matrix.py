@@ -1,17 +1,17 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""matrix.py - which patch turned which test, and is that what was expected?
+"""matrix.py - print which patch changed which test, and whether that was expected
 
 Usage: matrix.py --expected FILE --base BASE --out DIR LEVEL=RESULT.json ...
 
-LEVELs come in the order of the series, the base first; a level is named like
-its patch, without ".patch"; "LEVEL=cached:RESULT.json" marks one that was not
-booted in this run. FILE says what each test gives, on which base; its head
-(patches/expected) has the form.
+The LEVELs are in the order of the series, the base first. A level has the name of its
+patch, without ".patch". "LEVEL=cached:RESULT.json" is a level that was not booted in
+this run. FILE lists the expected result of each test on each base; the format is
+described at the top of patches/expected.
 
-Gives the table on stdout, and in DIR matrix.md, junit.xml and results.ktap.
-Exit: 0 everything is as expected; 2 something differs, named one a line;
-1 the input is no good.
+Prints the table, and writes matrix.md, junit.xml and results.ktap to DIR.
+Exit: 0 everything is as expected; 2 something differs, one line each; 1 the input is not
+valid.
 """
 
 import argparse
@@ -21,7 +21,7 @@ import re
 import sys
 import xml.etree.ElementTree as ET
 
-# What XML has no place for, and a serial line may well give.
+# Characters that XML does not allow, and that a serial line can contain.
 NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 EXPECTED = re.compile(r"(?P<name>\S+)(\s+\[(?P<bases>[^]]*)\])?\s+(?P<kind>pass|flips|skip)(\s+(?P<argument>.+))?")
 MARK = {"pass": "ok", "fail": "FAIL", "skip": "skip", "crash": "CRASH", None: "-"}
@@ -32,7 +32,7 @@ class BadInput(Exception):
 
 
 def read_expected(path, base, patches):
-    """NAME -> (kind, argument) on that base; patches are the names that may flip."""
+    """Returns NAME -> (kind, argument) for that base; patches: the names of its patches."""
     expected, seen = {}, set()
     try:
         text = path.read_text(encoding="utf-8")
@@ -47,10 +47,10 @@ def read_expected(path, base, patches):
             raise BadInput(f"{where}: not 'TEST [BASES] pass', '... flips PATCH' or '... skip REASON'")
         name, bases, kind, argument = m["name"], m["bases"], m["kind"], m["argument"] or ""
         if (kind == "pass") != (not argument):
-            raise BadInput(f"{where}: a {kind} with{'out' if not argument else ''} an argument")
+            raise BadInput(f"{where}: '{kind}' with{'out' if not argument else ''} an argument")
         for one in [""] if bases is None else bases.split():
             if (name, one) in seen:
-                raise BadInput(f"{where}: {name} is there twice{' for ' + one if one else ''}")
+                raise BadInput(f"{where}: {name} is listed twice{' for ' + one if one else ''}")
             seen.add((name, one))
         if bases is None and (name, base) in seen or bases is not None and base not in bases.split():
             continue
@@ -60,14 +60,14 @@ def read_expected(path, base, patches):
             continue
         found = [p for p in patches if argument in p]
         if len(found) != 1:
-            raise BadInput(f"{path}: {name} flips {argument}: of {base}'s patches, "
-                           f"{len(found)} have that in their name")
+            raise BadInput(f"{path}: {name} flips {argument}: {len(found)} patches of {base} "
+                           "have that in their name, not one")
         expected[name] = (kind, found[0])
     return expected
 
 
 def wanted(expected, name, index, order):
-    """What the test should give at level number index of order."""
+    """Returns the expected result of the test at level number index of order."""
     kind, argument = expected[name]
     if kind == "flips":
         return "pass" if index >= order.index(argument) else "fail"
@@ -75,7 +75,7 @@ def wanted(expected, name, index, order):
 
 
 def compare(expected, levels, order):
-    """Differences, as (level, test or None, text)."""
+    """Returns the differences, as (level, test or None, text)."""
     found = []
     for level in levels:
         index = order.index(level["name"])
@@ -95,12 +95,12 @@ def compare(expected, levels, order):
         for name in level["tests"]:
             if name not in expected:
                 found.append((level["name"], name,
-                              f"{level['tests'][name]['result']}, but the file of expectations has no such test"))
+                              f"{level['tests'][name]['result']}, but the file of expected results has no such test"))
     return found
 
 
 def flips(levels, names):
-    """(patch, test, result before, result after) where a result changed."""
+    """Returns (patch, test, result before, result after) for each result that changed."""
     out = []
     for before, after in zip(levels, levels[1:]):
         for name in names:
@@ -151,7 +151,7 @@ def markdown(levels, names, turned, differences):
 
 
 def junit(levels, names, found, whole="boot"):
-    """whole: the name of the case for what is no single test's."""
+    """whole: the name of the test case for problems of the run as a whole."""
     root = ET.Element("testsuites")
     for level in levels:
         bad = {}
@@ -172,7 +172,7 @@ def junit(levels, names, found, whole="boot"):
                 skipped += 1
                 ET.SubElement(case, "skipped", message=got["detail"])
             elif got and got["result"] == "fail":
-                ET.SubElement(case, "system-out").text = "fails here, as expected: its patch comes later"
+                ET.SubElement(case, "system-out").text = "fails at this level, as expected: its patch comes later"
         suite.set("tests", str(len(names) + 1))
         suite.set("failures", str(len(bad.keys() - {None})))
         suite.set("errors", str(int(None in bad)))
@@ -190,7 +190,7 @@ def ktap(levels, found):
             verdict = "ok" if got["result"] in ("pass", "skip") else "not ok"
             note = f" # SKIP {got['detail']}" if got["result"] == "skip" else ""
             out.append(f"  {verdict} {i} {name}{note}")
-        # A level is "ok" when it gave what was expected of it.
+        # A level is "ok" if all its results are as expected.
         out.append(f"{'not ok' if level['name'] in bad else 'ok'} {number} {level['name']}")
     return "\n".join(out) + "\n"
 
@@ -213,7 +213,7 @@ def main():
     parser.add_argument("--expected", type=pathlib.Path, required=True)
     parser.add_argument("--base", default="mainline")
     parser.add_argument("--out", type=pathlib.Path, required=True)
-    parser.add_argument("--order", help="all levels, by comma, where not all are given")
+    parser.add_argument("--order", help="all levels, separated by commas, if only some are given")
     parser.add_argument("level", nargs="+", metavar="LEVEL=RESULT.json")
     args = parser.parse_args()
     try:
@@ -228,7 +228,7 @@ def main():
     names += sorted({n for lv in levels for n in lv["tests"]} - set(names))
     found = compare(expected, levels, order)
     differences = [f"{lv}: {name + ': ' if name else ''}{text}" for lv, name, text in found]
-    turned = [f"{patch} turned {name} from {old or 'not run'} to {new or 'not run'}"
+    turned = [f"{patch} changed {name} from {old or 'not run'} to {new or 'not run'}"
               for patch, name, old, new in flips(levels, names)]
 
     args.out.mkdir(parents=True, exist_ok=True)

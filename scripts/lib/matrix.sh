@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# Builds and boots levels, and says which patch turned which test.
+# Builds and boots levels, and prints which patch changed the result of which test.
 
-# stage NAME: the seconds since the last stage are those of NAME.
+# stage NAME: records the seconds since the end of the last stage as those of NAME.
 stage_times=()
 stage_start=$SECONDS
 stage() {
@@ -11,12 +11,13 @@ stage() {
 	stage_start=$SECONDS
 }
 
-# boot_levels LEVELS FLAVOUR OUT [compile]: prepares, then builds and boots "all"
-# levels, the "ends" or the "tip"; with "compile", compiles what the stack touches at
-# each level first. The results are in OUT. Returns 0 if all is as expected, 2 if not.
+# boot_levels LEVELS FLAVOUR OUT [compile]: prepares, then builds and boots "all" levels,
+# the "ends" or the "tip". With "compile", it first compiles the files that the stack
+# touches, at each level. Writes the results to OUT. Returns 0 if all is as expected,
+# 2 if not.
 boot_levels() {
 	local which=$1 flavour=$2 out=$3 compile=${4:-} order rc=0
-	[ -r "$EXPECTED" ] || die "no $EXPECTED: say there what each test should give"
+	[ -r "$EXPECTED" ] || die "no $EXPECTED: it must list the expected result of each test"
 	lab_lock
 	lab_tmp
 	need_source
@@ -47,7 +48,8 @@ boot_levels() {
 	return "$rc"
 }
 
-# boot_each FLAVOUR: the levels in $TMP/levels. Sets boot_results, for matrix.py.
+# boot_each FLAVOUR: builds and boots the levels in $TMP/levels. Sets boot_results, for
+# matrix.py.
 boot_each() {
 	local flavour=$1 level image dir t count n=0 built=0 booted=0
 	count=$(wc -l <"$TMP/levels")

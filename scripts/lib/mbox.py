@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""mbox.py - mails that b4 wrote, as one mbox that is the same on each run
+"""mbox.py - convert mails that b4 wrote to an mbox that is the same on each run
 
-Usage: mbox.py MAIL...                 the mbox, to standard output
-       mbox.py --patches MAIL...       without the cover letter, for git am
-       mbox.py --recipients MAIL...    who gets them, a line each
+Usage: mbox.py MAIL...                 print the mbox
+       mbox.py --patches MAIL...       ... without the cover letter, for git am
+       mbox.py --recipients MAIL...    print the recipients, one per line
 
-MAIL are the .eml files of a dry run of "b4 send", the cover letter first. b4
-gives each run other message ids and the time of the day. Here the ids are made
-from a hash of the mails, in b4's form, and the date is the one that the change-id
-begins with. What b4 notes for itself (X-B4-Tracking) is left out.
-Exit: 0; 1 a mail is not as this expects it, with the reason.
+Each MAIL is an .eml file from a dry run of "b4 send". b4 makes new message ids on each
+run, and uses the current time. This script makes the ids from a hash of the mails, in
+b4's format, and takes the date from the start of the change-id. It removes b4's own
+header X-B4-Tracking.
+Exit: 0 success; 1 a mail has an unexpected format, with the reason.
 """
 
 import argparse
@@ -22,7 +22,7 @@ import hashlib
 import re
 import sys
 
-# Bytes as they are: no line of a patch may be folded or recoded.
+# Keep the bytes: no line of a patch may be folded or recoded.
 POLICY = email.policy.compat32.clone(max_line_length=None, linesep="\n")
 
 
@@ -36,7 +36,7 @@ def read_mails(paths):
         with open(path, "rb") as file:
             mail = email.message_from_bytes(file.read(), policy=POLICY)
         if not mail["Message-Id"] or not mail["Subject"]:
-            raise Unexpected(f"{path} is no mail of b4's")
+            raise Unexpected(f"{path} is not a mail from b4")
         mails.append(mail)
     return mails
 
@@ -46,7 +46,7 @@ def subject(mail):
 
 
 def number(mail):
-    """The N of "[PATCH v2 N/6]"."""
+    """Returns the N of "[PATCH v2 N/6]"."""
     found = re.match(r"\[[^]]*?(\d+)/\d+\]", subject(mail))
     if not found:
         raise Unexpected(f"'{subject(mail)}' has no number")
@@ -61,7 +61,7 @@ def set_header(mail, name, value):
 
 
 def stable(mails):
-    """Replaces what differs from run to run."""
+    """Replaces the headers that differ from run to run."""
     digest = hashlib.sha256()
     for mail in mails:
         for name in ("From", "To", "Cc", "Subject"):
@@ -74,7 +74,7 @@ def stable(mails):
     ids = [f"<{form[1]}-{i}-{digest.hexdigest()[:12]}{form[2]}>" for i in range(len(mails))]
     date = datetime.datetime.strptime(day[1] + "+0000", "%Y%m%d%z")
     for i, mail in enumerate(mails):
-        # b4 0.12 cannot read a folded one from a file.
+        # b4 0.12 cannot read a folded subject from a file.
         set_header(mail, "Subject", re.sub(r"\s+", " ", mail["Subject"]))
         set_header(mail, "Message-Id", ids[i])
         set_header(mail, "Date", email.utils.format_datetime(date + datetime.timedelta(seconds=i)))

@@ -1,22 +1,22 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# Says at once what is wrong with a setting. docs/lab.md has the table of them.
+# Validates the settings at the start of each run. docs/lab.md lists them.
 
-# setting_number NAME LEAST: the variable NAME is unset, or a whole number >= LEAST.
+# setting_number NAME LEAST: requires NAME to be unset, or a whole number >= LEAST.
 setting_number() {
 	local value=${!1:-}
 	[ -n "$value" ] || return 0
 	if ! [[ $value =~ ^[0-9]{1,9}$ ]] || [ "$((10#$value))" -lt "$2" ]; then
-		die "$1=$value is no whole number from $2 on"
+		die "$1=$value is not a whole number of at least $2"
 	fi
 }
 
-# setting_flag NAME: the variable NAME is unset, empty or 1.
+# setting_flag NAME: requires NAME to be unset, empty or 1.
 setting_flag() {
 	case ${!1:-} in
 	'' | 1) ;;
-	*) die "$1=${!1} means nothing: set $1=1, or unset it" ;;
+	*) die "$1=${!1} is not valid: set $1=1, or unset it" ;;
 	esac
 }
 
@@ -28,21 +28,21 @@ check_settings() {
 		die "SMP=$SMP is more than the 8 CPUs that configs/lean.config allows (CONFIG_NR_CPUS)"
 	fi
 	check_memory
-	case $BASE in */* | .*) die "BASE=$BASE is no base: $(bases | paste -sd' ')" ;; esac
+	case $BASE in */* | .*) die "BASE=$BASE is not a base; the bases are: $(bases | paste -sd' ')" ;; esac
 	for name in ${CHECK_BASES:-}; do
 		[ "$name" = none ] || [ -r "$TOP/configs/$name.base" ] ||
-			die "CHECK_BASES names '$name': it is none, or some of: $(bases | paste -sd' ')"
+			die "CHECK_BASES contains '$name'; it must be 'none' or some of: $(bases | paste -sd' ')"
 	done
 	[ -z "${EXTRA_CONFIG:-}" ] || [ -r "$EXTRA_CONFIG" ] || die "cannot read EXTRA_CONFIG=$EXTRA_CONFIG"
-	[ -z "${TRAILERS:-}" ] || [ -r "$TRAILERS" ] || die "cannot read TRAILERS=$TRAILERS, an mbox"
+	[ -z "${TRAILERS:-}" ] || [ -r "$TRAILERS" ] || die "cannot read TRAILERS=$TRAILERS: it must be an mbox"
 	check_kernel
 }
 
-# MEM is as QEMU takes it, with a unit: without one it would be MiB.
+# check_memory: MEM needs a unit, because QEMU takes a number without one as MiB.
 check_memory() {
 	local mib
 	[ -n "${MEM:-}" ] || return 0
-	[[ $MEM =~ ^([0-9]{1,6})([MG])$ ]] || die "MEM=$MEM is no size such as 2G or 1536M"
+	[[ $MEM =~ ^([0-9]{1,6})([MG])$ ]] || die "MEM=$MEM is not a size such as 2G or 1536M"
 	mib=$((10#${BASH_REMATCH[1]}))
 	[ "${BASH_REMATCH[2]}" = M ] || mib=$((mib * 1024))
 	[ "$mib" -ge 1024 ] || die "MEM=$MEM is less than the 1G that the tests need"
@@ -50,9 +50,9 @@ check_memory() {
 
 check_kernel() {
 	[ -n "${KERNEL:-}" ] || return 0
-	[ -d "$KERNEL" ] || die "KERNEL=$KERNEL is no folder"
+	[ -d "$KERNEL" ] || die "KERNEL=$KERNEL is not a folder"
 	git -C "$KERNEL" rev-parse -q --verify 'HEAD^{commit}' >/dev/null 2>&1 ||
-		die "KERNEL=$KERNEL is no git tree with a commit in it (or one that git distrusts: see safe.directory)"
+		die "KERNEL=$KERNEL is not a git tree with a commit (or git does not trust it: see safe.directory)"
 	KERNEL=$(cd "$KERNEL" && pwd)
 	export KERNEL
 }

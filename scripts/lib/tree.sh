@@ -1,22 +1,22 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# The series, the kernel's tree and its levels.
+# The series, the kernel tree and its levels.
 #
-# LAB_DIR/tree/BASE is the lab's repository: tag "base", and branch "stack", where one
-# works. SRC, where the lab builds, is a worktree of it. With KERNEL, SRC is a
-# repository of its own that borrows the objects of KERNEL, in which nothing is
-# written. In both, refs/lab/stack is the stack as it was last applied.
+# LAB_DIR/tree/BASE is the lab's repository. It has the tag "base", and the branch "stack"
+# to work on. SRC, where the lab builds, is a worktree of it. With KERNEL, SRC is a
+# separate repository that borrows the objects of KERNEL and writes nothing there. In
+# both, refs/lab/stack is the stack as it was last applied.
 
-# lab_git: git without the user's hooks, signatures and line ends.
+# lab_git: runs git without the user's hooks, signatures and line endings.
 lab_git() {
 	git -c core.autocrlf=false -c core.hooksPath=/dev/null -c gc.auto=0 -c checkout.workers=0 \
 		-c commit.gpgSign=false -c core.fsmonitor=false \
 		-c maintenance.auto=false -c advice.detachedHead=false "$@"
 }
 
-# need_source, need_stack: the tree is there, the series is applied. Once in a run:
-# LAB_READY tells the commands that this one starts.
+# need_source, need_stack: fetch the tree; also apply the series. This happens once per
+# run: LAB_READY tells the commands that this one starts that it is done.
 need_source() {
 	[[ " ${LAB_READY:-} " != *" source:$KEY "* ]] || return 0
 	run "$COMMANDS/fetch" || exit 1
@@ -29,28 +29,28 @@ need_stack() {
 	export LAB_READY="$LAB_READY stack:$KEY"
 }
 
-# of_series [WHICH]: of a series file on stdin, the patches in order: all, or those of
-# the mails' series WHICH. A comment "# mm", "# tests" or "# both" says to which the
-# patches after it belong, until the next one; without any, all are "mm".
+# of_series [WHICH]: reads a series file from stdin and prints its patches in order: all, or
+# those of the series of mails WHICH. A comment "# mm", "# tests" or "# both" assigns the
+# patches up to the next such comment; without any comment, all are "mm".
 of_series() {
 	awk -v which="${1:-}" '/^# (mm|tests|both)$/ { group = $2 }
 		{ sub(/[ \t]*#.*/, "") }
 		NF && (which == "" || group == which || group == "both" || (group == "" && which == "mm"))'
 }
 
-# series [WHICH]: the same of this base's series.
+# series [WHICH]: does the same for the series of this base.
 series() {
 	[ -r "$SERIES" ] || die "no $SERIES: write the stack with 'scripts/lab export'"
 	of_series "${1:-}" <"$SERIES"
 }
 
-# pinned: "BLOB PATH" of each file of the base that the series changes. The first patch
-# that touches a file has the base's blob id in its "index" line.
+# pinned: prints "BLOB PATH" for each file of the base that the series changes. The first
+# patch that touches a file has the blob id of the base in its "index" line.
 pinned() {
 	local p
 	[ -r "$SERIES" ] || return 0
 	while read -r p; do
-		[ -r "$PATCHES/$p" ] || die "the series names $p, and there is no $PATCHES/$p"
+		[ -r "$PATCHES/$p" ] || die "the series lists $p, but there is no $PATCHES/$p"
 	done < <(series)
 	# shellcheck disable=SC2016 # awk's own
 	series | sed "s,^,$PATCHES/," | xargs -r -d '\n' awk '
@@ -68,10 +68,10 @@ pinned() {
 		/^(---|\+\+\+) [ab]\// { seen[substr($0, 7)] = 1 }'
 }
 
-# export_patches REPO RANGE DIR: the commits as patches in DIR. Their form depends on
-# the commits only, not on git's settings: full blob ids, as short ones depend on the
-# repository; no signature (git's version), no numbering (to insert a patch would
-# touch all others).
+# export_patches REPO RANGE DIR: writes the commits to DIR as patches. Their format depends
+# on the commits only, not on git's settings: full blob ids, because short ones depend on
+# the repository; no signature, which is git's version; no numbering, because a new patch
+# would change all others.
 export_patches() {
 	lab_git -C "$1" -c diff.noprefix=false -c diff.mnemonicPrefix=false \
 		-c diff.context=3 -c diff.interHunkContext=0 -c diff.indentHeuristic=true -c diff.suppressBlankEmpty=false \
@@ -83,7 +83,7 @@ export_patches() {
 		--no-textconv -O/dev/null --src-prefix=a/ --dst-prefix=b/ "$2"
 }
 
-# same_as_stored REPO REV: base..REV is what the series has.
+# same_as_stored REPO REV: whether base..REV equals the stored series.
 same_as_stored() {
 	local p dir=$TMP/same
 	rm -rf "$dir"
@@ -95,14 +95,13 @@ same_as_stored() {
 	done < <(series)
 }
 
-# recommit REPO COMMIT TREE PARENT: the same commit with another tree and parent.
+# recommit REPO COMMIT TREE PARENT: copies COMMIT with that tree and parent, prints the id.
 recommit() {
 	git -C "$1" cat-file commit "$2" | sed -e "1s/.*/tree $3/" -e "2s/.*/parent $4/" |
 		git -C "$1" hash-object -t commit -w --stdin
 }
 
-# pick_series WHICH: the commits of that series of mails, on the base without the
-# other's patches.
+# pick_series WHICH: applies that series of mails alone to the base, and prints the commits.
 pick_series() {
 	local levels name commit parent
 	levels=$(levels)
@@ -111,13 +110,13 @@ pick_series() {
 	while read -r name commit; do
 		lab_git -C "$SRC" read-tree "$parent"
 		lab_git -C "$SRC" apply --cached "$PATCHES/$name.patch" 2>"$TMP/apply" ||
-			die "$name does not apply without the patches that are not of series '$1': $(head -n 1 "$TMP/apply")"
+			die "$name does not apply without the patches that are not in series '$1': $(head -n 1 "$TMP/apply")"
 		parent=$(recommit "$SRC" "$commit" "$(lab_git -C "$SRC" write-tree)" "$parent")
 		echo "$parent"
 	done < <(grep -F -f <(series "$1" | sed 's/\.patch$/ /') <<<"$levels")
 }
 
-# levels: "NAME COMMIT" a line: the base, then the tree after each patch.
+# levels: prints "NAME COMMIT" per line: the base, then the tree after each patch.
 levels() {
 	local commits names i
 	git -C "$SRC" rev-parse -q --verify "$STACK_REF" >/dev/null 2>&1 ||
@@ -125,15 +124,15 @@ levels() {
 	mapfile -t commits < <(lab_git -C "$SRC" rev-list --reverse "$BASE_REF..$STACK_REF")
 	mapfile -t names < <(series)
 	[ "${#commits[@]}" = "${#names[@]}" ] ||
-		die "the series has ${#names[@]} patches and the tree ${#commits[@]}: run scripts/lab apply"
+		die "the series has ${#names[@]} patches, but the tree has ${#commits[@]}: run scripts/lab apply"
 	echo "base $(lab_git -C "$SRC" rev-parse "$BASE_REF")"
 	for i in "${!names[@]}"; do
 		echo "${names[i]%.patch} ${commits[i]}"
 	done
 }
 
-# find_level NAME LEVELS: the line of LEVELS that NAME means: "base", "tip", a
-# level's name or the start of one.
+# find_level NAME LEVELS: prints the line of LEVELS for NAME: "base", "tip", the name of a
+# level or the start of one.
 find_level() {
 	local found
 	case $1 in
@@ -145,16 +144,15 @@ find_level() {
 	echo "$found"
 }
 
-# source_id COMMIT: what of a tree ends up in an image: not the selftests,
-# documents and maintainers.
+# source_id COMMIT: prints the parts of a tree that affect a kernel image: all except
+# selftests, documentation and MAINTAINERS.
 source_id() {
 	git -C "$SRC" ls-tree "$1" | grep -vE '	(Documentation|MAINTAINERS|tools)$'
 	git -C "$SRC" ls-tree "$1:tools" | grep -v '	testing$'
 }
 
-# with_bench_patch COMMIT NAME: puts the first of bench/NAME*.patch that applies
-# on the COMMIT's tree, in the index $TMP/index. Returns 1 if none does; why is in
-# $TMP/apply.
+# with_bench_patch COMMIT NAME: applies the first bench/NAME*.patch that applies to the tree
+# of COMMIT, in the index $TMP/index. Returns 1 if none does; $TMP/apply says why.
 with_bench_patch() {
 	local p
 	for p in "$TOP/bench/$2"*.patch; do
@@ -165,7 +163,7 @@ with_bench_patch() {
 	return 1
 }
 
-# borrow REPO DIR: a new repository in DIR that has the objects of REPO.
+# borrow REPO DIR: creates a repository in DIR that uses the objects of REPO.
 borrow() {
 	local from
 	from=$(git -C "$1" rev-parse --path-format=absolute --git-common-dir)
@@ -176,9 +174,9 @@ borrow() {
 	[ ! -f "$from/shallow" ] || cp "$from/shallow" "$2/.git/shallow"
 }
 
-# sparse_repo DIR COMMIT: a new repository that borrows the build tree's objects,
-# at COMMIT on its branch "base", with a few of the files in its folder: those by
-# which a kernel tree is known for one (get_maintainer.pl, b4), and its scripts.
+# sparse_repo DIR COMMIT: creates a repository that borrows the objects of the build tree,
+# with COMMIT on branch "base". It checks out only the scripts, and the files that
+# get_maintainer.pl and b4 need to recognize a kernel tree.
 sparse_repo() {
 	local dir=$1 commit
 	commit=$(git -C "$SRC" rev-parse "$2")

@@ -84,7 +84,7 @@ class Junit(unittest.TestCase):
                            ("TAP version 13\n1..0\n", "no test was run"),
                            ("".join(GOOD.splitlines(True)[:15]), "1 of 2 test programs"),
                            (GOOD[:GOOD.index("ok 2 selftests")], "1 of 2 test programs"),
-                           (GOOD[:-5], "no end"),
+                           (GOOD[:-5], "is incomplete"),
                            (GOOD.replace("# # 1..3", "# # 1..4"), "4 tests planned, 3 reported"),
                            (GOOD.replace("ok 2 selftests: mm: ksft_process_mrelease.sh",
                                          "not ok 2 selftests: mm: x.sh # TIMEOUT 900 seconds"), "TIMEOUT")):
