@@ -20,7 +20,7 @@ CHECKS=$TOP/scripts/checks
 # choose_checks [NAME...]: prints the checks to run, in order: those that "check" runs on
 # this base, or the NAMES; "lint" is all checks of lint. They are sorted by what they
 # need, then by run time.
-# shellcheck disable=SC2120 # commands/check gives names
+# shellcheck disable=SC2120 # commands/check passes names
 choose_checks() {
 	local f name in
 	for name; do

@@ -41,7 +41,7 @@ ROWS = (
 
 
 def read(path):
-    """Test name -> its cell."""
+    """Returns a dict: test name -> its cell."""
     cells, name, ms = {}, None, None
     with path.open("rb"):
         pass

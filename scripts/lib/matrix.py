@@ -138,13 +138,13 @@ def terminal(levels, names):
     return "\n".join(out)
 
 
-def markdown(levels, names, turned, differences):
+def markdown(levels, names, changed, differences):
     out = ["| test | " + " | ".join(title(lv) for lv in levels) + " |",
            "| --- |" + " --- |" * len(levels)]
     for name in names:
         out.append(f"| {name} | " + " | ".join(cell(lv, name) for lv in levels) + " |")
     out.append("| *boot* | " + " | ".join(row_end(lv) for lv in levels) + " |")
-    out += ["", *(f"- {t}" for t in turned)]
+    out += ["", *(f"- {t}" for t in changed)]
     if differences:
         out += ["", "Not as expected:", "", *(f"- {d}" for d in differences)]
     return "\n".join(out) + "\n"
@@ -228,17 +228,17 @@ def main():
     names += sorted({n for lv in levels for n in lv["tests"]} - set(names))
     found = compare(expected, levels, order)
     differences = [f"{lv}: {name + ': ' if name else ''}{text}" for lv, name, text in found]
-    turned = [f"{patch} changed {name} from {old or 'not run'} to {new or 'not run'}"
+    changed = [f"{patch} changed {name} from {old or 'not run'} to {new or 'not run'}"
               for patch, name, old, new in flips(levels, names)]
 
     args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / "matrix.md").write_text(markdown(levels, names, turned, differences), encoding="utf-8")
+    (args.out / "matrix.md").write_text(markdown(levels, names, changed, differences), encoding="utf-8")
     (args.out / "junit.xml").write_text(junit(levels, names, found), encoding="utf-8")
     (args.out / "results.ktap").write_text(ktap(levels, found), encoding="utf-8")
 
     print(terminal(levels, names))
     print()
-    for line in turned:
+    for line in changed:
         print(line)
     for line in differences:
         print(f"NOT AS EXPECTED: {line}")

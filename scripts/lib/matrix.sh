@@ -43,7 +43,7 @@ boot_levels() {
 	python3 "$LIB/matrix.py" --expected "$EXPECTED" --base "$BASE" --out "$out" --order "$order" \
 		"${boot_results[@]}" || rc=$?
 	say ""
-	say "stages: $(printf '%s, ' "${stage_times[@]}")all $SECONDS s"
+	say "stages: $(printf '%s, ' "${stage_times[@]}")total $SECONDS s"
 	say "logs: $LOGS; results: $out"
 	return "$rc"
 }
