@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""test_compare.py - the table of all bases says what the logs say
+"""test_compare.py - test that the table of all bases matches the logs
 
 Usage: test_compare.py [-v]
-Exit: 0 all tests pass; 1 not.
+Exit: 0 all tests passed; 1 a test failed.
 """
 
 import pathlib

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""test_junit.py - what junit makes of a run, of a bad one, of none
+"""test_junit.py - test junit with a good run, a bad run, and no run
 
 Usage: test_junit.py [-v]
-Exit: 0 all tests pass; 1 not.
+Exit: 0 all tests passed; 1 a test failed.
 """
 
 import pathlib
@@ -46,7 +46,7 @@ BAD = (GOOD.replace("# # ok 2 oom_once.next", "# # not ok 2 oom_once.next # a\x1
 
 class Junit(unittest.TestCase):
     def junit(self, text, code, name="ktap.log"):
-        """The suite, which says of itself how many of each there are."""
+        """Runs junit, checks the counts of the suite, and returns it."""
         with tempfile.TemporaryDirectory() as d:
             path = pathlib.Path(d) / name
             path.write_bytes(text.encode())
@@ -78,7 +78,7 @@ class Junit(unittest.TestCase):
         self.assertIn("crash", suite.find("testcase[@name='oom_once.next']/failure").get("message"))
 
     def test_no_good(self):
-        """A run that is not whole is an error, though no test failed."""
+        """An incomplete run is an error, even if no test failed."""
         for text, word in (("", "no test was run"), ("\n\n", "no test was run"),
                            ("\x7fELF\x02\x01", "no test was run"),
                            ("TAP version 13\n1..0\n", "no test was run"),

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""test_ktap.py - the judges of a boot can fail: tests of ktap.py and matrix.py
+"""test_ktap.py - test that ktap.py and matrix.py report bad boots and results
 
 Usage: test_ktap.py [-v]
-Exit: 0 all tests pass; 1 not.
+Exit: 0 all tests passed; 1 a test failed.
 """
 
 import gzip

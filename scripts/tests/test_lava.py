@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""test_lava.py - LAVA takes ci/lava-job.yaml, and its steps report what the KTAP says
+"""test_lava.py - test that LAVA accepts ci/lava-job.yaml, and that its steps report the KTAP
 
 Usage: test_lava.py [JOB.yaml]
 
 Validates the job with LAVA's own schema (Debian 12's lava-common), and runs its
 steps here, on a made-up run.
-Exit: 0 all as it should be; 1 not; 4 LAVA's schema is not installed.
+Exit: 0 all tests passed; 1 a test failed; 4 LAVA's schema is not installed.
 """
 
 import argparse
