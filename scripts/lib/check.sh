@@ -119,7 +119,7 @@ hash_files() {
 
 # scripts_of INTERPRETER: the scripts of this repository in that language.
 scripts_of() {
-	cd "$TOP" && grep -lsE "^#!.*$1" scripts/* scripts/*/* .ci/run
+	cd "$TOP" && grep -lsE "^#!.*$1" scripts/* scripts/*/* bench/* bench/*/* .ci/run
 }
 
 # own_files: prints all files of this repository. On other bases than mainline it prints

@@ -1,0 +1,6 @@
+# SPDX-License-Identifier: GPL-2.0
+# Reaping by size of the victim.
+load 'style.gp'
+set logscale x 2
+set xlabel 'MiB in one VMA'
+load 'scale.gp'
