@@ -122,7 +122,7 @@ plan_values() {
 }
 
 plan_commands() {
-	[ "${2:-}" = = ] && [ $# -gt 2 ] || plan_die "not 'NAME = COMMAND'"
+	[[ ${2:-} = = && $# -gt 2 ]] || plan_die "not 'NAME = COMMAND'"
 	fill "${*:3}"
 	plan_value[$1]=$filled
 }
@@ -192,7 +192,7 @@ read_plan() {
 			continue
 		fi
 		if [[ $line = [[:blank:]]* ]]; then
-			[ "$section" = jobs ] && [ ${#plan_seen[@]} -gt 0 ] || plan_die "a command without a job"
+			[[ $section = jobs && ${#plan_seen[@]} -gt 0 ]] || plan_die "a command without a job"
 			plan_command "${line#"${line%%[![:blank:]]*}"}"
 			continue
 		fi
@@ -208,7 +208,7 @@ read_plan() {
 check_plan() {
 	local j
 	minutes=${plan_value[minutes]:-} most=${plan_value[most-rounds]:-}
-	[ -n "$minutes" ] && [ -n "$most" ] || die "$1: no value 'minutes' or 'most-rounds'"
+	[[ -n $minutes && -n $most ]] || die "$1: no value 'minutes' or 'most-rounds'"
 	for j in "${jobs[@]}"; do
 		[ -n "${commands[$j]}" ] || die "${plan_seen[$j]}: job '$j' has no command in mode $plan_mode"
 	done

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 # Memory of a victim against time after the kill; for each level: ms, MiB.
+data = ARG1
 load 'style.gp'
 stats data using 2 name 'mib' nooutput
 set key horizontal

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 # Reaping by size of the victim.
+data = ARG1
 load 'style.gp'
 set logscale x 2
 set xlabel 'MiB in one VMA'

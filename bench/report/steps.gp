@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # By size of a step: its name, contentions (median, worst), CPU time in parts of that of
 # two halves (median, low, high).
+data = ARG1
 load 'style.gp'
 stats data using 3 name 'worst' nooutput
 set boxwidth 0.5

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""test_bench.py - what bench.py says of figures, and what it does not say
+"""test_bench.py - bench/report: statistics, tables and pages
 
 Usage: test_bench.py [-v]
 Exit: 0 all tests pass; 1 not.
@@ -12,9 +12,9 @@ import sys
 import tempfile
 import unittest
 
-LIB = pathlib.Path(__file__).resolve().parents[1] / "lib"
-sys.path.insert(0, str(LIB))
-import bench  # noqa: E402  pylint: disable=wrong-import-position
+BENCH = pathlib.Path(__file__).resolve().parents[2] / "bench"
+sys.path.insert(0, str(BENCH / "report"))
+import stats  # noqa: E402  pylint: disable=wrong-import-position
 
 
 def line(rnd, level, mode, metric, value, run=0, job="reap", case="256,1,4k", kind=None):
@@ -24,25 +24,25 @@ def line(rnd, level, mode, metric, value, run=0, job="reap", case="256,1,4k", ki
 class Statistics(unittest.TestCase):
     def test_interval_is_of_order_statistics(self):
         # Tables of the sign test: 15 values, 4th and 12th (96.5 %).
-        self.assertEqual(bench.interval(range(1, 16)), (4, 12))
+        self.assertEqual(stats.interval(range(1, 16)), (4, 12))
         # 6 values: the least and the largest (96.9 %); fewer cannot do better.
-        self.assertEqual(bench.interval(range(1, 7)), (1, 6))
-        self.assertEqual(bench.interval([3, 1, 2]), (1, 3))
+        self.assertEqual(stats.interval(range(1, 7)), (1, 6))
+        self.assertEqual(stats.interval([3, 1, 2]), (1, 3))
 
     def test_wide_figure_is_not_given(self):
-        narrow = bench.Figure("j", [1.0, 1.01, 0.99] * 3, "ratio")
+        narrow = stats.Figure("j", [1.0, 1.01, 0.99] * 3, "ratio")
         self.assertTrue(narrow.given)
         self.assertTrue(str(narrow).startswith("1.00 ["))
-        wide = bench.Figure("j", [0.5, 1.0, 1.5] * 3, "ratio")
+        wide = stats.Figure("j", [0.5, 1.0, 1.5] * 3, "ratio")
         self.assertFalse(wide.given)
         self.assertEqual(str(wide), "? [0.50-1.50]")
 
     def test_few_runs_are_not_given(self):
-        self.assertFalse(bench.Figure("j", [1.0] * 5, "ratio").given)
-        self.assertEqual(str(bench.Figure("j", [], "ms")), "missing")
+        self.assertFalse(stats.Figure("j", [1.0] * 5, "ratio").given)
+        self.assertEqual(str(stats.Figure("j", [], "ms")), "missing")
 
     def test_counts_have_their_worst(self):
-        self.assertEqual(str(bench.Figure("j", [0, 0, 9], "count")), "0 (worst 9)")
+        self.assertEqual(str(stats.Figure("j", [0, 0, 9], "count")), "0 (worst 9)")
 
 
 class Report(unittest.TestCase):
@@ -67,7 +67,7 @@ class Report(unittest.TestCase):
         return out
 
     def run_bench(self, *args):
-        return subprocess.run([sys.executable, LIB / "bench.py", self.raw, *args], check=False,
+        return subprocess.run([sys.executable, BENCH / "report" / "report.py", self.raw, *args], check=False,
                               capture_output=True, text=True)
 
     def test_ratios_are_within_a_run(self):
@@ -97,6 +97,50 @@ class Report(unittest.TestCase):
         done = self.run_bench("--out", self.tmp.name)
         self.assertEqual(done.returncode, 1)
         self.assertEqual(len(done.stderr.splitlines()), 1)
+
+    def test_comments_are_skipped(self):
+        self.raw.write_text("\n".join(["# a\tcomment", *self.lines()]) + "\n")
+        self.assertEqual(self.run_bench("--wide").returncode, 0)
+
+    def test_matrix_is_in_both_reports(self):
+        self.raw.write_text("\n".join(self.lines()) + "\n")
+        matrix = pathlib.Path(self.tmp.name) / "matrix.md"
+        matrix.write_text("# Tests\n\n| test | base | 0001 |\n| --- | --- | --- |\n| oom.x_y | FAIL | ok |\n")
+        self.assertEqual(self.run_bench("--out", self.tmp.name, "--matrix", matrix).returncode, 0)
+        self.assertIn("| oom.x_y | FAIL | ok |", (pathlib.Path(self.tmp.name) / "report.md").read_text())
+        self.assertRegex((pathlib.Path(self.tmp.name) / "report.html").read_text(), 'class="no">FAIL<')
+
+    def test_unreliable_figure_is_marked_in_the_page(self):
+        self.raw.write_text("\n".join(self.lines(factor=2)) + "\n")
+        self.run_bench("--out", self.tmp.name)
+        self.assertRegex((pathlib.Path(self.tmp.name) / "report.html").read_text(), r'class="no">\? \[')
+
+    def test_curves_and_scaling_are_drawn(self):
+        lines = self.lines()
+        for run in range(6):
+            for level in ("base", "0001"):
+                for held in ("unfrozen", "frozen-threads", "frozen-sharer"):
+                    case = f"global,{held}"
+                    lines.append(line(0, level, held, "back", 9000, run, "back", case))
+                    lines += [f"0\tback\t{level}\tlean\t2\tC\tback\t{case}\t{run}\t{us}\t{size}"
+                              for us, size in ((0, 64 << 20), (5000, 32 << 20), (9000, 0))]
+                for size, vmas in ((64, 1), (256, 1), (256, 1000)):
+                    lines.append(line(0, level, "frozen", "reap", 1000 * size, run, "scale", f"{size},{vmas},4k"))
+        self.raw.write_text("\n".join(lines) + "\n")
+        done = self.run_bench("--out", self.tmp.name)
+        # There is no stall at a memory cgroup's limit in these lines.
+        self.assertEqual((done.returncode, done.stdout.count("missing")), (2, 6))
+        page = (pathlib.Path(self.tmp.name) / "report.html").read_text()
+        self.assertEqual(page.count("data:image/svg+xml"), 5)
+
+    def test_outcomes_of_the_picture(self):
+        self.raw.write_text("\n".join(self.real("base", "frozen", (2040, 2020, 2070), 2, 120 * 1024)) + "\n")
+        done = self.run_bench("--outcomes")
+        self.assertEqual(done.stdout.splitlines()[1].split("\t"), [
+            "global,zombie,shmem", "frozen", "base", "3", "2040.0", "2020.0", "2070.0", "2", "2", "120.0"])
+        self.raw.write_text("\n".join(self.lines()) + "\n")
+        done = self.run_bench("--outcomes")
+        self.assertEqual((done.returncode, len(done.stderr.splitlines())), (1, 1))
 
     def real(self, level, mode, stalls, killed=0, left=0, case="global,zombie,shmem"):
         return [line(rnd, level, mode, metric, value, job="real", case=case)
