@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # Memory of a victim against time after the kill; for each level: ms, MiB.
 data = ARG1
+set title ARG2
 load 'style.gp'
 stats data using 2 name 'mib' nooutput
 set key horizontal

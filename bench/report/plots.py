@@ -19,22 +19,25 @@ class PlotError(Exception):
     """gnuplot is missing, or failed."""
 
 
-def gnuplot(folder, script, name, blocks):
-    """Writes NAME.dat with the BLOCKS, each (title, rows), and makes NAME.svg of it."""
+def gnuplot(folder, script, name, title, blocks):
+    """Writes NAME.dat with the BLOCKS, each (title, rows), and draws NAME.svg.
+
+    Returns the title and the name of the SVG.
+    """
     with open(folder / f"{name}.dat", "w", encoding="utf-8") as out:
-        for title, rows in blocks:
-            print(f'"{title}"', *("\t".join(map(str, row)) for row in rows), "\n", sep="\n", file=out)
+        for head, rows in blocks:
+            print(f'"{head}"', *("\t".join(map(str, row)) for row in rows), "\n", sep="\n", file=out)
     # Where the .gp files find each other.
     env = os.environ | {"GNUPLOT_LIB": str(HERE)}
     try:
-        done = subprocess.run(["gnuplot", "-c", HERE / script, f"{name}.dat"], env=env,
+        done = subprocess.run(["gnuplot", "-c", HERE / script, f"{name}.dat", title], env=env,
                               capture_output=True, text=True, cwd=folder, check=False)
     except OSError as err:
         raise PlotError("no gnuplot: run scripts/lab setup bench (package gnuplot-nox)") from err
     if done.returncode or "<svg" not in done.stdout:
         raise PlotError(f"gnuplot failed at {script}: {done.stderr.strip()[:200]}")
     (folder / f"{name}.svg").write_text(done.stdout, encoding="utf-8")
-    return f"{name}.svg"
+    return title, f"{name}.svg"
 
 
 def plot_back(data, folder, held):
@@ -47,7 +50,7 @@ def plot_back(data, folder, held):
             return None
         rnd, run = sorted(runs, key=runs.get)[(len(runs) - 1) // 2]
         blocks.append((level, data.curves[level, case, rnd, run]))
-    return f"Victim: {HELD[held]}", gnuplot(folder, "back.gp", f"back-{held}", blocks)
+    return gnuplot(folder, "back.gp", f"back-{held}", f"Victim: {HELD[held]}", blocks)
 
 
 def plot_steps(data, folder):
@@ -61,7 +64,7 @@ def plot_steps(data, folder):
         r = data.ratio("step", timed[0], "reap", timed[1], mode, "cpu", "halves")
         ratio = (r.median, r.low, r.high) if r.n else "???"
         rows.append((mode.removeprefix("step-"), f.median, f.worst, *ratio))
-    return "Contention by size of a step", gnuplot(folder, "steps.gp", "steps", [("step", rows)])
+    return gnuplot(folder, "steps.gp", "steps", "Contention by size of a step", [("step", rows)])
 
 
 def plot_scale(data, folder, by_vmas):
@@ -72,7 +75,7 @@ def plot_scale(data, folder, by_vmas):
     blocks = [(level, [(x, f.median, f.low, f.high) for x, f in ps]) for level, ps in points.items()]
     name = "vmas" if by_vmas else "size"
     title = "Reaping by number of VMAs" if by_vmas else "Reaping by size"
-    return title, gnuplot(folder, f"scale-{name}.gp", f"scale-{name}", blocks)
+    return gnuplot(folder, f"scale-{name}.gp", f"scale-{name}", title, blocks)
 
 
 def plots(data, folder):

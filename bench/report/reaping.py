@@ -55,7 +55,7 @@ def step_table(data):
         return None
     level, case, modes = found
     counted = steps(data, "locks")
-    table = Table("Size of a step", f"{case_text(case)}, kill + process_mrelease(), the size of patch 2's step in MiB set "
+    table = Table("Size of a step", f"{case_text(case)}, kill + process_mrelease(), the size of the reaper's step in MiB set "
                   "at run time (bench/step.patch); contentions from the kernel with LOCK_STAT.",
                   ["step", "exit / halves", "CPU / halves", "reaping / exit alone", "contentions"])
     for mode in modes:

@@ -2,6 +2,7 @@
 # By size of a step: its name, contentions (median, worst), CPU time in parts of that of
 # two halves (median, low, high).
 data = ARG1
+set title ARG2
 load 'style.gp'
 stats data using 3 name 'worst' nooutput
 set boxwidth 0.5

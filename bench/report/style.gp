@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
-# What all plots of the report share. Each .gp file is run as "gnuplot -c FILE.gp DATA"
-# and loads this after "data = ARG1". DATA has blocks; the first line of each is its title.
+# What all plots of the report share. Each .gp file is run as "gnuplot -c FILE.gp DATA TITLE"
+# and loads this. DATA has blocks; the first line of each is its title.
 set term svg size 560,340 font 'sans-serif,13' dynamic
 set border 3
 set tics nomirror out
