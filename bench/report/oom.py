@@ -2,7 +2,7 @@
 """oom.py - tables of what an OOM waits for: memory back, a real OOM, exit_mmap()"""
 
 from data import case_text
-from stats import Figure, Outcome
+from stats import Outcome
 from table import Table
 
 PARENTS = {"reaped": "parent waits", "zombie": "parent does not wait"}
