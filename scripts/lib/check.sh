@@ -209,8 +209,10 @@ lint_make() {
 as_sender() {
 	SENDER=sender@example.org
 	export GIT_CONFIG_GLOBAL=$TMP/gitconfig
-	printf '[user]\n\tname = A. Sender\n\temail = %s\n[b4]\n\tsend-no-patatt-sign = yes\n' "$SENDER" \
-		>"$GIT_CONFIG_GLOBAL"
+	printf '[b4]\n\tsend-no-patatt-sign = yes\n' >"$GIT_CONFIG_GLOBAL"
+	# A clone may have a user.* of its own, which the environment overrides.
+	export GIT_CONFIG_COUNT=2 GIT_CONFIG_KEY_0=user.name GIT_CONFIG_VALUE_0='A. Sender' \
+		GIT_CONFIG_KEY_1=user.email GIT_CONFIG_VALUE_1=$SENDER
 	unset GIT_AUTHOR_NAME GIT_AUTHOR_EMAIL GIT_COMMITTER_NAME GIT_COMMITTER_EMAIL
 }
 
