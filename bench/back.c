@@ -75,7 +75,7 @@ static void one_back(struct oom_cgroups *cg, void *arg)
 		 b->memcg ? "memcg" : "global", held_name[b->held]);
 	start_process(cg, back_victim, b);
 	if (b->held != RUNNING)
-		must(oom_freeze(cg), "cannot freeze");
+		must(oom_freeze(cg, 0), "cannot freeze");
 	if (!b->memcg) {
 		until_back(b);
 		return;

@@ -142,12 +142,11 @@ pid_t start_process(struct oom_cgroups *cg, void (*setup)(void *arg), void *arg)
 
 void kill_frozen(struct oom_cgroups *cg, pid_t pid)
 {
-	must(cg_enter(cg->frozen, pid), "cannot move a process to the freezer");
-	must(oom_freeze(cg), "cannot freeze");
+	must(oom_freeze(cg, pid), "cannot freeze");
 	kill(pid, SIGKILL);
 }
 
 void thaw(struct oom_cgroups *cg)
 {
-	must(cg_write(cg->frozen, "freezer.state", "THAWED"), "cannot thaw");
+	must(oom_thaw(cg), "cannot thaw");
 }

@@ -116,7 +116,7 @@ static void one_try(struct oom_cgroups *cg, void *arg)
 	for (i = 0; i < NR_BYSTANDERS; i++)
 		try->bystander[i] = start_process(cg, real_bystander, try);
 	if (try->mode == FROZEN)
-		must(oom_freeze(cg), "cannot freeze");
+		must(oom_freeze(cg, 0), "cannot freeze");
 	if (pthread_create(&waiter, NULL, wait_thread, NULL))
 		errx(1, "cannot start a thread");
 	report(try, start_process(cg, real_allocator, try), before);

@@ -60,10 +60,9 @@ static atomic_bool victim_runs;
 static int victim(void *arg)
 {
 	struct try *try = arg;
-	char root[OOM_PATH + 4];
 
-	snprintf(root, sizeof(root), "%s/..", try->cg->frozen);
-	must(cg_enter_current(root), "the victim cannot leave the freezer");
+	must(cg_enter_current(cg_name(try->cg->frozen, "..")),
+	     "the victim cannot leave the freezer");
 	victim_runs = true;
 	return oom_wait_for_kill(NULL);
 }

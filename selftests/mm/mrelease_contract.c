@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Whom process_mrelease(2) takes memory from, and what it returns. To have a
- * process with SIGKILL pending, keep it from its exit with the version 1
- * freezer.
+ * Whom process_mrelease(2) takes memory from, what it returns, and that it
+ * leaves nothing behind. To have a process with SIGKILL pending, keep it from
+ * its exit with the version 1 freezer.
  */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -23,14 +24,17 @@
 #define NR_USERS 3
 #define KTHREADD_PID 2
 #define NR_KILLED_CALLERS 6
+#define NR_FILE_PAGES 5001
+#define HUGE_SIZE (128 * MiB)
+#define MAX_ROUNDS 10
 
 FIXTURE(contract)
 {
 	struct oom_cgroups cg;
-	pid_t victim;
-	int pidfd;		/* of the victim */
 	pid_t users[NR_USERS];	/* of its mm, see share_victim() */
 	int (*sharer)(void *arg);
+	long anon_kb;		/* at least so much is in the victim */
+	char *file;		/* mapped there, NR_FILE_PAGES */
 };
 
 FIXTURE_SETUP(contract)
@@ -46,54 +50,25 @@ FIXTURE_TEARDOWN_PARENT(contract)
 	EXPECT_TRUE(oom_cgroups_undone(&self->cg));
 }
 
-static int map_victim(const char *cgroup, void *arg)
+static int map_victim(void *arg)
 {
-	FIXTURE_DATA(contract) * self = arg;
-
-	return oom_map(VICTIM_SIZE) ? oom_ready(&self->cg) : 1;
+	return oom_map(VICTIM_SIZE) ? 0 : -1;
 }
 
-static int share_victim(const char *cgroup, void *arg)
+static int share_victim(void *arg)
 {
 	FIXTURE_DATA(contract) * self = arg;
 	int i;
 
-	if (!oom_map(VICTIM_SIZE))
-		return 1;
+	if (map_victim(NULL))
+		return -1;
 	self->users[0] = getpid();
 	for (i = 1; i < NR_USERS; i++) {
 		self->users[i] = oom_share_mm(self->sharer, 0, NULL);
 		if (self->users[i] < 0)
-			return 1;
+			return -1;
 	}
-	return oom_ready(&self->cg);
-}
-
-static int start_victim(FIXTURE_DATA(contract) * self,
-			int (*setup)(const char *cgroup, void *arg))
-{
-	self->victim = oom_start(&self->cg, setup, self);
-	if (self->victim < 0)
-		return -1;
-	self->pidfd = sys_pidfd_open(self->victim, 0);
-	return self->pidfd < 0 ? -1 : 0;
-}
-
-static int start_frozen(FIXTURE_DATA(contract) * self,
-			int (*setup)(const char *cgroup, void *arg))
-{
-	if (start_victim(self, setup) ||
-	    cg_enter(self->cg.frozen, self->victim))
-		return -1;
-	return oom_freeze(&self->cg);
-}
-
-static long victim_kb(FIXTURE_DATA(contract) * self)
-{
-	char path[64];
-
-	snprintf(path, sizeof(path), "/proc/%d/status", self->victim);
-	return read_field(path, "RssAnon:");
+	return 0;
 }
 
 TEST_F_TIMEOUT(contract, bad_fd, OOM_TEST_TIMEOUT_S)
@@ -109,110 +84,110 @@ TEST_F_TIMEOUT(contract, bad_fd, OOM_TEST_TIMEOUT_S)
 
 TEST_F_TIMEOUT(contract, bad_flags, OOM_TEST_TIMEOUT_S)
 {
-	int bit;
+	pid_t victim = oom_start_killed(&self->cg, map_victim, NULL);
+	int bit, pidfd;
 
-	ASSERT_EQ(start_frozen(self, map_victim), 0);
-	ASSERT_EQ(kill(self->victim, SIGKILL), 0);
+	ASSERT_GT(victim, 0);
+	pidfd = sys_pidfd_open(victim, 0);
+	ASSERT_GE(pidfd, 0);
 	for (bit = 0; bit < 32; bit++)
-		EXPECT_EQ(oom_mrelease(self->pidfd, 1U << bit), -EINVAL);
-	EXPECT_GE(victim_kb(self), VICTIM_KB);
+		EXPECT_EQ(oom_mrelease(pidfd, 1U << bit), -EINVAL);
+	EXPECT_GE(oom_anon_kb(victim), VICTIM_KB);
 	/* The flags were all that was wrong. */
-	EXPECT_EQ(oom_mrelease(self->pidfd, 0), 0);
+	EXPECT_EQ(oom_mrelease(pidfd, 0), 0);
 }
 
 TEST_F_TIMEOUT(contract, live_process, OOM_TEST_TIMEOUT_S)
 {
-	ASSERT_EQ(start_victim(self, map_victim), 0);
-	EXPECT_EQ(oom_mrelease(self->pidfd, 0), -EINVAL);
-	EXPECT_GE(victim_kb(self), VICTIM_KB);
+	pid_t victim = oom_start(&self->cg, map_victim, NULL);
 
-	ASSERT_EQ(cg_enter(self->cg.frozen, self->victim), 0);
-	ASSERT_EQ(oom_freeze(&self->cg), 0);
-	EXPECT_EQ(oom_mrelease(self->pidfd, 0), -EINVAL);
-	EXPECT_GE(victim_kb(self), VICTIM_KB);
+	ASSERT_GT(victim, 0);
+	EXPECT_EQ(oom_mrelease_pid(victim), -EINVAL);
+	EXPECT_GE(oom_anon_kb(victim), VICTIM_KB);
+
+	ASSERT_EQ(oom_freeze(&self->cg, victim), 0);
+	EXPECT_EQ(oom_mrelease_pid(victim), -EINVAL);
+	EXPECT_GE(oom_anon_kb(victim), VICTIM_KB);
 }
 
 TEST_F_TIMEOUT(contract, gone_process, OOM_TEST_TIMEOUT_S)
 {
-	ASSERT_EQ(start_victim(self, map_victim), 0);
-	ASSERT_EQ(kill(self->victim, SIGKILL), 0);
-	ASSERT_TRUE(poll_until(oom_is_dead(self->victim)));
-	EXPECT_EQ(oom_mrelease(self->pidfd, 0), -ESRCH);
-	ASSERT_EQ(waitpid(self->victim, NULL, 0), self->victim);
-	EXPECT_EQ(oom_mrelease(self->pidfd, 0), -ESRCH);
+	pid_t victim = oom_start(&self->cg, map_victim, NULL);
+	int pidfd = sys_pidfd_open(victim, 0);
+
+	ASSERT_GE(pidfd, 0);
+	ASSERT_EQ(kill(victim, SIGKILL), 0);
+	ASSERT_TRUE(poll_until(oom_is_dead(victim)));
+	EXPECT_EQ(oom_mrelease(pidfd, 0), -ESRCH);
+	ASSERT_EQ(waitpid(victim, NULL, 0), victim);
+	EXPECT_EQ(oom_mrelease(pidfd, 0), -ESRCH);
 }
 
 /* A kernel thread has no mm. */
 TEST_F_TIMEOUT(contract, kernel_thread, OOM_TEST_TIMEOUT_S)
 {
-	int pidfd;
-
 	if (proc_read_strstr(KTHREADD_PID, false, "comm", "kthreadd"))
 		SKIP(return, "no kernel threads in this PID namespace");
-	pidfd = sys_pidfd_open(KTHREADD_PID, 0);
-	ASSERT_GE(pidfd, 0);
-	EXPECT_EQ(oom_mrelease(pidfd, 0), -ESRCH);
+	EXPECT_EQ(oom_mrelease_pid(KTHREADD_PID), -ESRCH);
 }
 
 TEST_F_TIMEOUT(contract, frozen_victim, OOM_TEST_TIMEOUT_S)
 {
-	ASSERT_EQ(start_frozen(self, map_victim), 0);
-	ASSERT_EQ(kill(self->victim, SIGKILL), 0);
-	EXPECT_GE(victim_kb(self), VICTIM_KB);
-	EXPECT_EQ(oom_mrelease(self->pidfd, 0), 0);
-	EXPECT_EQ(victim_kb(self), 0);
-	EXPECT_EQ(oom_mrelease(self->pidfd, 0), 0);
+	pid_t victim = oom_start_killed(&self->cg, map_victim, NULL);
+
+	ASSERT_GT(victim, 0);
+	EXPECT_GE(oom_anon_kb(victim), VICTIM_KB);
+	EXPECT_EQ(oom_mrelease_pid(victim), 0);
+	EXPECT_EQ(oom_anon_kb(victim), 0);
+	EXPECT_EQ(oom_mrelease_pid(victim), 0);
 }
 
 /* Returns the errno, or 0, as its exit status. */
 static int release_as_nobody(const char *cgroup, void *arg)
 {
-	FIXTURE_DATA(contract) * self = arg;
-
 	if (setresuid(TEST_UID, TEST_UID, TEST_UID))
 		return -1;
-	return -oom_mrelease(self->pidfd, 0);
+	return -oom_mrelease_pid(*(pid_t *)arg);
 }
 
 /* Whoever has a pidfd may release what goes away anyhow. */
 TEST_F_TIMEOUT(contract, unprivileged_caller, OOM_TEST_TIMEOUT_S)
 {
-	ASSERT_EQ(start_frozen(self, map_victim), 0);
-	EXPECT_EQ(cg_run(self->cg.memcg, release_as_nobody, self), EINVAL);
-	EXPECT_GE(victim_kb(self), VICTIM_KB);
-	ASSERT_EQ(kill(self->victim, SIGKILL), 0);
-	EXPECT_EQ(cg_run(self->cg.memcg, release_as_nobody, self), 0);
-	EXPECT_EQ(victim_kb(self), 0);
+	pid_t victim = oom_start_frozen(&self->cg, map_victim, NULL);
+
+	ASSERT_GT(victim, 0);
+	EXPECT_EQ(cg_run(self->cg.memcg, release_as_nobody, &victim), EINVAL);
+	EXPECT_GE(oom_anon_kb(victim), VICTIM_KB);
+	ASSERT_EQ(kill(victim, SIGKILL), 0);
+	EXPECT_EQ(cg_run(self->cg.memcg, release_as_nobody, &victim), 0);
+	EXPECT_EQ(oom_anon_kb(victim), 0);
 }
 
 /* Nobody takes memory away from a process that lives. */
 TEST_F_TIMEOUT(contract, shared_mm, OOM_TEST_TIMEOUT_S)
 {
-	int i, last, pidfds[NR_USERS];
+	pid_t *users = self->users;
+	int i, last;
 
 	self->sharer = oom_wait_for_kill;
 	for (last = 0; last < NR_USERS; last++) {
-		ASSERT_EQ(start_victim(self, share_victim), 0);
-		for (i = 0; i < NR_USERS; i++) {
-			pidfds[i] = sys_pidfd_open(self->users[i], 0);
-			ASSERT_GE(pidfds[i], 0);
-			ASSERT_EQ(cg_enter(self->cg.frozen, self->users[i]), 0);
-		}
-		ASSERT_EQ(oom_freeze(&self->cg), 0);
+		ASSERT_GT(oom_start(&self->cg, share_victim, self), 0);
+		for (i = 0; i < NR_USERS; i++)
+			ASSERT_EQ(oom_freeze(&self->cg, users[i]), 0);
 
 		for (i = 0; i < NR_USERS; i++)
 			if (i != last)
-				ASSERT_EQ(kill(self->users[i], SIGKILL), 0);
+				ASSERT_EQ(kill(users[i], SIGKILL), 0);
 		for (i = 0; i < NR_USERS; i++)
-			ASSERT_EQ(oom_mrelease(pidfds[i], 0), -EINVAL);
-		ASSERT_GE(victim_kb(self), VICTIM_KB);
+			ASSERT_EQ(oom_mrelease_pid(users[i]), -EINVAL);
+		ASSERT_GE(oom_anon_kb(users[0]), VICTIM_KB);
 
-		ASSERT_EQ(kill(self->users[last], SIGKILL), 0);
-		ASSERT_EQ(oom_mrelease(pidfds[last], 0), 0);
-		ASSERT_EQ(victim_kb(self), 0);
+		ASSERT_EQ(kill(users[last], SIGKILL), 0);
+		ASSERT_EQ(oom_mrelease_pid(users[last]), 0);
+		ASSERT_EQ(oom_anon_kb(users[0]), 0);
 		for (i = 0; i < NR_USERS; i++)
-			ASSERT_EQ(oom_mrelease(pidfds[i], 0), 0);
-		ASSERT_EQ(cg_write(self->cg.frozen, "freezer.state", "THAWED"), 0);
+			ASSERT_EQ(oom_mrelease_pid(users[i]), 0);
+		ASSERT_EQ(oom_thaw(&self->cg), 0);
 	}
 }
 
@@ -236,16 +211,16 @@ static int fork_forever(void *arg)
 }
 
 /* Ends by itself only if there is a result that must not be. */
-static int release_forever(const char *cgroup, void *arg)
+static int release_forever(void *arg)
 {
 	FIXTURE_DATA(contract) * self = arg;
 	int ret;
 
 	do {
-		ret = oom_mrelease(self->pidfd, 0);
+		ret = oom_mrelease_pid(self->users[0]);
 		self->cg.ready = true;
 	} while (!ret || ret == -EINVAL || ret == -EAGAIN);
-	return 1;
+	return -1;
 }
 
 static bool waits_for_lock(pid_t pid)
@@ -257,31 +232,31 @@ static bool waits_for_lock(pid_t pid)
 TEST_F_TIMEOUT(contract, killed_caller, OOM_TEST_TIMEOUT_S)
 {
 	int i, round, status, nr_waiting = 0;
-	pid_t caller;
+	pid_t caller, *users = self->users;
 	bool waits;
 
 	self->sharer = fork_forever;
 	for (round = 0; round < NR_KILLED_CALLERS; round++) {
-		ASSERT_EQ(start_frozen(self, share_victim), 0);
+		ASSERT_GT(oom_start_frozen(&self->cg, share_victim, self), 0);
 		caller = oom_start(&self->cg, release_forever, self);
 		ASSERT_GT(caller, 0);
 
 		for (i = 0; i < NR_USERS; i++)
-			ASSERT_EQ(kill(self->users[i], SIGKILL), 0);
+			ASSERT_EQ(kill(users[i], SIGKILL), 0);
 		/* A sharer finishes its copy, if it is at one. */
 		ASSERT_TRUE(poll_until((waits = waits_for_lock(caller)) ||
-				       (oom_is_dead(self->users[1]) &&
-					oom_is_dead(self->users[2]))));
+				       (oom_is_dead(users[1]) &&
+					oom_is_dead(users[2]))));
 		nr_waiting += waits;
 		ASSERT_EQ(kill(caller, SIGKILL), 0);
 		ASSERT_TRUE(poll_until(waitpid(caller, &status, WNOHANG)));
 		ASSERT_TRUE(WIFSIGNALED(status));
 
 		/* The frozen victim has the mm, and its exit needs the lock. */
-		ASSERT_EQ(oom_mrelease(self->pidfd, 0), 0);
-		ASSERT_EQ(victim_kb(self), 0);
-		ASSERT_EQ(cg_write(self->cg.frozen, "freezer.state", "THAWED"), 0);
-		ASSERT_TRUE(poll_until(oom_is_dead(self->victim)));
+		ASSERT_EQ(oom_mrelease_pid(users[0]), 0);
+		ASSERT_EQ(oom_anon_kb(users[0]), 0);
+		ASSERT_EQ(oom_thaw(&self->cg), 0);
+		ASSERT_TRUE(poll_until(oom_is_dead(users[0])));
 	}
 	TH_LOG("%d of %d callers waited for the lock", nr_waiting, round);
 }
@@ -289,19 +264,139 @@ TEST_F_TIMEOUT(contract, killed_caller, OOM_TEST_TIMEOUT_S)
 /* Without the process, an mm cannot be found, even if somebody has it. */
 TEST_F_TIMEOUT(contract, waited_for_pinned, OOM_TEST_TIMEOUT_S)
 {
-	struct oom_stuck stuck;
-	pid_t reader;
+	pid_t victim = oom_start(&self->cg, map_victim, NULL), reader;
+	int pidfd = sys_pidfd_open(victim, 0);
 
-	if (!oom_stuck_page(&stuck))
-		SKIP(return, "no userfaultfd (CONFIG_USERFAULTFD)");
-	ASSERT_EQ(start_victim(self, map_victim), 0);
-	reader = oom_start_stuck_reader(&self->cg, self->victim);
+	ASSERT_GE(pidfd, 0);
+	reader = oom_start_stuck_reader(&self->cg, victim);
 	ASSERT_GT(reader, 0);
-	ASSERT_EQ(kill(self->victim, SIGKILL), 0);
-	ASSERT_EQ(waitpid(self->victim, NULL, 0), self->victim);
-	EXPECT_EQ(oom_mrelease(self->pidfd, 0), -ESRCH);
+	ASSERT_EQ(kill(victim, SIGKILL), 0);
+	ASSERT_EQ(waitpid(victim, NULL, 0), victim);
+	EXPECT_EQ(oom_mrelease(pidfd, 0), -ESRCH);
 	EXPECT_GE(cg_read_long(self->cg.memcg, "memory.current"), VICTIM_SIZE);
 	EXPECT_FALSE(oom_is_dead(reader));
+}
+
+/* A walk downwards ends at the lowest address, which is 0 if that can be mapped. */
+static int map_lowest_page(void)
+{
+	unsigned long lowest[] = { 0, read_num("/proc/sys/vm/mmap_min_addr") };
+	size_t i;
+	char *mem;
+
+	for (i = 0; i < ARRAY_SIZE(lowest); i++) {
+		mem = mmap((void *)((lowest[i] + psize() - 1) & -(long)psize()),
+			   psize(), PROT_READ | PROT_WRITE, MAP_PRIVATE |
+			   MAP_ANONYMOUS | MAP_FIXED_NOREPLACE | MAP_POPULATE, -1, 0);
+		if (mem != MAP_FAILED)
+			return 0;
+	}
+	return -1;
+}
+
+/* Every other page is the process's own, the others are the file's. */
+static char *map_file(void)
+{
+	int fd = memfd_create("mrelease_walk", MFD_CLOEXEC);
+	size_t size = NR_FILE_PAGES * psize();
+	char *mem;
+
+	if (fd < 0 || ftruncate(fd, size))
+		return NULL;
+	mem = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
+	if (mem == MAP_FAILED)
+		return NULL;
+	force_read_pages(mem, NR_FILE_PAGES, psize());
+	oom_touch(mem, size, 2 * psize());
+	return mem;
+}
+
+/* Sizes around those that a walk may take in one go, off any boundary. */
+static int map_areas(void *arg)
+{
+	FIXTURE_DATA(contract) * self = arg;
+	static const size_t nr_pages[] = { 2, 511, 4095, 4096, 4097, 10001 };
+	size_t i, size, total = NR_FILE_PAGES / 2 * psize();
+	char *mem;
+
+	for (i = 0; i < ARRAY_SIZE(nr_pages); i++) {
+		size = nr_pages[i] * psize();
+		/* Without its ends, which keep it away from a boundary. */
+		mem = oom_map(size + 2 * psize());
+		if (!mem || munmap(mem, psize()) ||
+		    munmap(mem + psize() + size, psize()))
+			return -1;
+		total += size;
+	}
+	self->anon_kb = total >> 10;
+	self->file = map_file();
+	return self->file ? map_lowest_page() : -1;
+}
+
+static int nr_file_pages(int pagemap, char *mem)
+{
+	int i, nr = 0;
+
+	for (i = 0; i < NR_FILE_PAGES; i++)
+		nr += !!(pagemap_get_entry(pagemap, mem + i * psize()) & PM_PRESENT);
+	return nr;
+}
+
+TEST_F_TIMEOUT(contract, leaves_nothing, OOM_TEST_TIMEOUT_S)
+{
+	pid_t victim = oom_start_killed(&self->cg, map_areas, self);
+	int pagemap;
+
+	ASSERT_GT(victim, 0);
+	pagemap = oom_open_proc(victim, "pagemap");
+	ASSERT_GE(pagemap, 0);
+	ASSERT_GE(oom_anon_kb(victim), self->anon_kb);
+	ASSERT_EQ(nr_file_pages(pagemap, self->file), NR_FILE_PAGES);
+
+	ASSERT_EQ(oom_mrelease_pid(victim), 0);
+	EXPECT_EQ(oom_anon_kb(victim), 0);
+	EXPECT_EQ(nr_file_pages(pagemap, self->file), 0);
+}
+
+static int map_huge(void *arg)
+{
+	char *mem = mmap(NULL, HUGE_SIZE, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (mem == MAP_FAILED || madvise(mem, HUGE_SIZE, MADV_HUGEPAGE))
+		return -1;
+	oom_touch(mem, HUGE_SIZE, psize());
+	return 0;
+}
+
+static long nr_splits(void)
+{
+	return read_field("/proc/vmstat", "thp_split_pmd ");
+}
+
+/* A walk in steps must not cut a huge page in two. */
+TEST_F_TIMEOUT(contract, splits_no_huge_page, OOM_TEST_TIMEOUT_S)
+{
+	long before, splits = -1;
+	pid_t victim;
+	int round;
+
+	if (nr_splits() < 0)
+		SKIP(return, "no thp_split_pmd in /proc/vmstat");
+	/* Others may split some, but not in each round. */
+	for (round = 0; round < MAX_ROUNDS && splits; round++) {
+		victim = oom_start_killed(&self->cg, map_huge, NULL);
+		ASSERT_GT(victim, 0);
+		if (oom_read_proc(victim, "smaps_rollup", "AnonHugePages:") <
+		    HUGE_SIZE / 2 >> 10)
+			SKIP(return, "got no huge pages");
+		before = nr_splits();
+		ASSERT_EQ(oom_mrelease_pid(victim), 0);
+		splits = nr_splits() - before;
+		ASSERT_EQ(oom_thaw(&self->cg), 0);
+		ASSERT_EQ(waitpid(victim, NULL, 0), victim);
+	}
+	EXPECT_EQ(splits, 0);
 }
 
 TEST_HARNESS_MAIN

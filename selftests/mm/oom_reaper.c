@@ -10,7 +10,6 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -22,11 +21,6 @@
 /* Memory that the reaper leaves alone. */
 #define SHARED_SIZE (16 * MiB)
 #define BYSTANDER_SIZE (32 * MiB)
-/* What is free below the limit, and what is asked for. */
-#define FREE_SIZE (24 * MiB)
-#define WANTED_SIZE (48 * MiB)
-/* Stacks, page tables, and what the CPUs cache. */
-#define LEFT_SIZE (8 * MiB)
 #define NR_PAGE_TABLES 8192
 
 /* In memory that all processes of a test share. */
@@ -95,11 +89,10 @@ FIXTURE_TEARDOWN_PARENT(oom_memcg)
 
 static int map_victim(void)
 {
-	if (!oom_map(VICTIM_SIZE) ||
-	    mmap(NULL, SHARED_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED |
+	if (mmap(NULL, SHARED_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED |
 		 MAP_ANONYMOUS | MAP_POPULATE, -1, 0) == MAP_FAILED)
 		return -1;
-	return oom_set_score_adj(1000);
+	return oom_map_victim(VICTIM_SIZE);
 }
 
 /*
@@ -110,7 +103,7 @@ static int leave_and_freeze(struct oom_test *test)
 {
 	if (cg_enter_current(test->cg.outside))
 		return -1;
-	return cg_enter(test->cg.frozen, 0);
+	return cg_enter_current(test->cg.frozen);
 }
 
 static int wait_as_victim(void *arg)
@@ -133,14 +126,13 @@ static int start_victim(struct oom_test *test, int (*fn)(void *arg))
 	return poll_until(test->victim) ? 0 : -1;
 }
 
-static int frozen_sharer(const char *cgroup, void *arg)
+static int frozen_sharer(void *arg)
 {
 	struct oom_test *test = arg;
 
-	if (oom_start_threads(2) || start_victim(test, wait_as_victim) ||
-	    leave_and_freeze(test))
-		return 1;
-	return oom_ready(&test->cg);
+	if (oom_start_threads(2) || start_victim(test, wait_as_victim))
+		return -1;
+	return leave_and_freeze(test);
 }
 
 static void *freeze_thread(void *arg)
@@ -152,17 +144,16 @@ static void *freeze_thread(void *arg)
 	return NULL;
 }
 
-static int frozen_sharer_thread(const char *cgroup, void *arg)
+static int frozen_sharer_thread(void *arg)
 {
 	struct oom_test *test = arg;
 	pthread_t thread;
 
 	if (start_victim(test, wait_as_victim) ||
 	    cg_enter_current(test->cg.outside) ||
-	    pthread_create(&thread, NULL, freeze_thread, test) ||
-	    !poll_until(test->thread_frozen))
-		return 1;
-	return oom_ready(&test->cg);
+	    pthread_create(&thread, NULL, freeze_thread, test))
+		return -1;
+	return poll_until(test->thread_frozen) ? 0 : -1;
 }
 
 static void *ready_when_stuck(void *arg)
@@ -174,7 +165,7 @@ static void *ready_when_stuck(void *arg)
 	return NULL;
 }
 
-static int stuck_sharer(const char *cgroup, void *arg)
+static int stuck_sharer(void *arg)
 {
 	int zero = open("/dev/zero", O_RDONLY | O_CLOEXEC);
 	struct oom_test *test = arg;
@@ -183,7 +174,7 @@ static int stuck_sharer(const char *cgroup, void *arg)
 	if (zero < 0 || !oom_stuck_page(&test->stuck) ||
 	    start_victim(test, wait_as_victim) || leave_and_freeze(test) ||
 	    pthread_create(&thread, NULL, ready_when_stuck, test))
-		return 1;
+		return -1;
 	return read(zero, test->stuck.page, 1);
 }
 
@@ -196,53 +187,51 @@ static int freeze_vfork_child(void *arg)
 	if (test->sharer_stays ? oom_set_score_adj(0) :
 				 cg_enter_current(test->cg.outside))
 		return 1;
-	if (cg_enter(test->cg.frozen, 0))
+	if (cg_enter_current(test->cg.frozen))
 		return 1;
 	return oom_ready(&test->cg);
 }
 
-static int vfork_parent(const char *cgroup, void *arg)
+static int vfork_parent(void *arg)
 {
 	struct oom_test *test = arg;
 
 	test->victim = getpid();
 	if (!map_victim())
 		oom_share_mm(freeze_vfork_child, CLONE_VFORK, test);
-	return 1;
+	return -1;
 }
 
 static int wait_as_frozen_victim(void *arg)
 {
 	struct oom_test *test = arg;
 
-	if (cg_enter(test->cg.frozen, 0))
+	if (cg_enter_current(test->cg.frozen))
 		return 1;
 	return wait_as_victim(test);
 }
 
-static int all_frozen(const char *cgroup, void *arg)
+static int all_frozen(void *arg)
 {
-	struct oom_test *test = arg;
-
-	if (start_victim(test, wait_as_frozen_victim) || leave_and_freeze(test))
-		return 1;
-	return oom_ready(&test->cg);
+	return start_victim(arg, wait_as_frozen_victim) || leave_and_freeze(arg);
 }
 
-/* The list of robust futexes is in private memory, which the reaper zaps. */
-static int frozen_futex_owner(const char *cgroup, void *arg)
+static int frozen_futex_owner(void *arg)
 {
-	static struct robust_list_head head;
-	static struct robust_list entry;
 	struct oom_test *test = arg;
 
-	head.list.next = &entry;
-	entry.next = &head.list;
-	head.futex_offset = (long)&test->futex - (long)&entry;
-	test->futex = syscall(__NR_gettid) | FUTEX_WAITERS;
-	if (syscall(__NR_set_robust_list, &head, sizeof(head)))
-		return 1;
-	return frozen_sharer(cgroup, test);
+	return oom_own_futex(&test->futex) || frozen_sharer(test);
+}
+
+/* Nobody waits for memory as long as the reaper's delay. */
+static void check_memcg_oom(struct __test_metadata *_metadata,
+			    struct oom_test *test)
+{
+	long ms = oom_force(&test->cg);
+
+	TH_LOG("waited for memory for %ld ms", ms);
+	ASSERT_GE(ms, 0);
+	ASSERT_LT(ms, OOM_DELAYED_MS);
 }
 
 /* The victim and the sharer exit, and give all memory back. */
@@ -255,89 +244,68 @@ static void check_exit(struct __test_metadata *_metadata,
 							  "memory.current") <= left));
 }
 
-/* Force an OOM: nobody waits for memory as long as the reaper's delay. */
-static void check_oom(struct __test_metadata *_metadata,
-		      struct oom_test *test, bool global)
+static void check_oom(struct __test_metadata *_metadata, struct oom_test *test)
 {
-	if (global) {
+	if (!test->cg.global)
+		check_memcg_oom(_metadata, test);
+	else
 		ASSERT_EQ(oom_kill_one(), 0);
-	} else {
-		long ms;
+	check_exit(_metadata, test, OOM_LEFT_SIZE);
+}
 
-		ASSERT_EQ(oom_set_limit(&test->cg, VICTIM_SIZE + SHARED_SIZE +
-					FREE_SIZE), 0);
-		ms = oom_allocate(&test->cg, WANTED_SIZE);
-		TH_LOG("waited for memory for %ld ms", ms);
-		ASSERT_GE(ms, 0);
-		ASSERT_LT(ms, OOM_DELAYED_MS);
-	}
-	check_exit(_metadata, test, LEFT_SIZE);
+static void check_frozen(struct __test_metadata *_metadata,
+			 struct oom_test *test, int (*setup)(void *arg))
+{
+	ASSERT_GT(oom_start(&test->cg, setup, test), 0);
+	ASSERT_EQ(oom_freeze(&test->cg, 0), 0);
+	check_oom(_metadata, test);
 }
 
 TEST_F_TIMEOUT(oom, frozen_sharer, OOM_TEST_TIMEOUT_S)
 {
-	ASSERT_GT(oom_start(&self->test.cg, frozen_sharer, &self->test), 0);
-	ASSERT_EQ(oom_freeze(&self->test.cg), 0);
-	check_oom(_metadata, &self->test, variant->global);
+	check_frozen(_metadata, &self->test, frozen_sharer);
 }
 
 /* The version 1 freezer can freeze a single thread. */
 TEST_F_TIMEOUT(oom, frozen_sharer_thread, OOM_TEST_TIMEOUT_S)
 {
-	ASSERT_GT(oom_start(&self->test.cg, frozen_sharer_thread, &self->test), 0);
-	ASSERT_EQ(oom_freeze(&self->test.cg), 0);
-	check_oom(_metadata, &self->test, variant->global);
+	check_frozen(_metadata, &self->test, frozen_sharer_thread);
 }
 
 /* The sharer is to freeze, but has not come to a place where it can. */
 TEST_F_TIMEOUT(oom, freezing_sharer, OOM_TEST_TIMEOUT_S)
 {
-	if (!oom_stuck_page(&self->test.stuck))
-		SKIP(return, "no userfaultfd (CONFIG_USERFAULTFD)");
 	ASSERT_GT(oom_start(&self->test.cg, stuck_sharer, &self->test), 0);
 	ASSERT_EQ(cg_write(self->test.cg.frozen, "freezer.state", "FROZEN"), 0);
-	check_oom(_metadata, &self->test, variant->global);
+	check_oom(_metadata, &self->test);
 }
 
 /* The victim waits for the child of its vfork(), which is frozen. */
 TEST_F_TIMEOUT(oom, frozen_vfork_child, OOM_TEST_TIMEOUT_S)
 {
-	ASSERT_GT(oom_start(&self->test.cg, vfork_parent, &self->test), 0);
-	ASSERT_EQ(oom_freeze(&self->test.cg), 0);
-	check_oom(_metadata, &self->test, variant->global);
+	check_frozen(_metadata, &self->test, vfork_parent);
 }
 
 /* Userspace has killed both: the OOM killer takes one of them as it is. */
 TEST_F_TIMEOUT(oom, killed_frozen_sharer, OOM_TEST_TIMEOUT_S)
 {
 	ASSERT_GT(oom_start(&self->test.cg, all_frozen, &self->test), 0);
-	ASSERT_EQ(oom_freeze(&self->test.cg), 0);
+	ASSERT_EQ(oom_freeze(&self->test.cg, 0), 0);
 	ASSERT_EQ(kill(self->test.victim, SIGKILL), 0);
 	ASSERT_EQ(kill(self->test.sharer, SIGKILL), 0);
-	check_oom(_metadata, &self->test, variant->global);
+	check_oom(_metadata, &self->test);
 }
 
 /* Who waits for a futex of the sharer learns that the owner died. */
 TEST_F_TIMEOUT(oom, frozen_futex_owner, OOM_TEST_TIMEOUT_S)
 {
-	ASSERT_GT(oom_start(&self->test.cg, frozen_futex_owner, &self->test), 0);
-	ASSERT_EQ(oom_freeze(&self->test.cg), 0);
-	check_oom(_metadata, &self->test, variant->global);
+	check_frozen(_metadata, &self->test, frozen_futex_owner);
 	EXPECT_TRUE(self->test.futex & FUTEX_OWNER_DIED);
 }
 
-static int private_victim(const char *cgroup, void *arg)
+static int bystander(void *arg)
 {
-	if (!oom_map(VICTIM_SIZE) || oom_set_score_adj(1000))
-		return 1;
-	return oom_ready(arg);
-}
-
-static int bystander(const char *cgroup, void *arg)
-{
-	if (!oom_map(BYSTANDER_SIZE) || oom_set_score_adj(500))
-		return 1;
-	return oom_ready(arg);
+	return oom_map(BYSTANDER_SIZE) ? oom_set_score_adj(500) : -1;
 }
 
 static void start_bystanders(struct __test_metadata *_metadata,
@@ -346,7 +314,7 @@ static void start_bystanders(struct __test_metadata *_metadata,
 	int i;
 
 	for (i = 0; i < 2; i++) {
-		test->bystanders[i] = oom_start(&test->cg, bystander, &test->cg);
+		test->bystanders[i] = oom_start(&test->cg, bystander, NULL);
 		ASSERT_GT(test->bystanders[i], 0);
 	}
 }
@@ -357,6 +325,11 @@ static bool bystanders_live(struct oom_test *test)
 	       !oom_is_dead(test->bystanders[1]);
 }
 
+static int private_victim(void *arg)
+{
+	return oom_map_victim(VICTIM_SIZE);
+}
+
 /* Nobody else is killed while a victim exits, which takes a moment. */
 TEST_F_TIMEOUT(oom_memcg, exiting_victim, OOM_TEST_TIMEOUT_S)
 {
@@ -365,12 +338,10 @@ TEST_F_TIMEOUT(oom_memcg, exiting_victim, OOM_TEST_TIMEOUT_S)
 	int round;
 
 	start_bystanders(_metadata, test);
-	ASSERT_EQ(oom_set_limit(&test->cg, VICTIM_SIZE + 2 * BYSTANDER_SIZE +
-				FREE_SIZE), 0);
 	for (round = 0; round < 8; round++) {
-		victim = oom_start(&test->cg, private_victim, &test->cg);
+		victim = oom_start(&test->cg, private_victim, NULL);
 		ASSERT_GT(victim, 0);
-		ASSERT_GE(oom_allocate(&test->cg, WANTED_SIZE), 0);
+		ASSERT_GE(oom_force(&test->cg), 0);
 		ASSERT_TRUE(poll_until(oom_is_dead(victim)));
 		ASSERT_TRUE(bystanders_live(test));
 	}
@@ -389,24 +360,17 @@ static void check_bystanders(struct __test_metadata *_metadata,
 			     struct oom_test *test, bool zombie)
 {
 	pthread_t thread;
-	long ms;
 
 	start_bystanders(_metadata, test);
-	ASSERT_EQ(cg_enter(test->cg.frozen, test->bystanders[1]), 0);
 	test->sharer_stays = true;
 	ASSERT_GT(oom_start(&test->cg, vfork_parent, test), 0);
-	ASSERT_EQ(oom_freeze(&test->cg), 0);
+	ASSERT_EQ(oom_freeze(&test->cg, test->bystanders[1]), 0);
 	if (!zombie)
 		ASSERT_EQ(pthread_create(&thread, NULL, wait_for_victim, test), 0);
 
-	ASSERT_EQ(oom_set_limit(&test->cg, VICTIM_SIZE + SHARED_SIZE +
-				2 * BYSTANDER_SIZE + FREE_SIZE), 0);
-	ms = oom_allocate(&test->cg, WANTED_SIZE);
-	TH_LOG("waited for memory for %ld ms", ms);
+	check_memcg_oom(_metadata, test);
 	ASSERT_TRUE(bystanders_live(test));
-	ASSERT_GE(ms, 0);
-	ASSERT_LT(ms, OOM_DELAYED_MS);
-	check_exit(_metadata, test, 2 * BYSTANDER_SIZE + LEFT_SIZE);
+	check_exit(_metadata, test, 2 * BYSTANDER_SIZE + OOM_LEFT_SIZE);
 }
 
 TEST_F_TIMEOUT(oom_memcg, bystanders_live, OOM_TEST_TIMEOUT_S)
@@ -420,11 +384,9 @@ TEST_F_TIMEOUT(oom_memcg, bystanders_live_zombie, OOM_TEST_TIMEOUT_S)
 	check_bystanders(_metadata, &self->test, true);
 }
 
-static int sparse_victim(const char *cgroup, void *arg)
+static int sparse_victim(void *arg)
 {
-	if (!oom_map_sparse(NR_PAGE_TABLES) || oom_set_score_adj(1000))
-		return 1;
-	return oom_ready(arg);
+	return oom_map_sparse(NR_PAGE_TABLES) ? oom_set_score_adj(1000) : -1;
 }
 
 /* Page tables and little else; on v6.18 "pagetables" counts nothing. */
@@ -442,13 +404,12 @@ TEST_F_TIMEOUT(oom_memcg, page_tables, OOM_TEST_TIMEOUT_S)
 
 	if (!oom_reclaims_page_tables())
 		SKIP(return, "MADV_DONTNEED frees no page tables (CONFIG_PT_RECLAIM)");
-	victim = oom_start(cg, sparse_victim, cg);
+	victim = oom_start(cg, sparse_victim, NULL);
 	ASSERT_GT(victim, 0);
 	ASSERT_GT(oom_start_stuck_reader(cg, victim), 0);
 	ASSERT_TRUE(poll_until(kernel_memory(cg) >= size));
 
-	ASSERT_EQ(oom_set_limit(cg, 2 * size + FREE_SIZE), 0);
-	ASSERT_GE(oom_allocate(cg, WANTED_SIZE), 0);
+	ASSERT_GE(oom_force(cg), 0);
 	/* RCU frees them, and the figure may be 2 s late. */
 	EXPECT_TRUE(poll_for(5000, kernel_memory(cg) <= size / 20))
 		TH_LOG("%ld of %ld bytes left", kernel_memory(cg), size);

@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/futex.h>
 #include <linux/userfaultfd.h>
 #include <poll.h>
 #include <pthread.h>
@@ -13,7 +14,6 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -23,51 +23,14 @@
 
 #define STACK_SIZE (64UL << 10)
 
-static int restore_later(struct oom_cgroups *cg, const char *path, const char *value)
-{
-	int nr = cg->nr_settings;
-
-	if (nr == OOM_NR_SETTINGS)
-		return -1;
-	snprintf(cg->settings[nr].path, OOM_PATH, "%s", path);
-	snprintf(cg->settings[nr].value, OOM_VALUE, "%s", value);
-	cg->nr_settings++;
-	return 0;
-}
-
-int oom_change_setting(struct oom_cgroups *cg, const char *path, const char *value)
-{
-	char old[OOM_VALUE];
-
-	if (read_text(path, old, sizeof(old)) <= 0 || restore_later(cg, path, old))
-		return -1;
-	return write_text(path, (char *)value, strlen(value)) < 0 ? -1 : 0;
-}
-
 static void undo(struct oom_cgroups *cg)
 {
-	if (cg->frozen[0])
-		cg_write(cg->frozen, "freezer.state", "THAWED");
-	/* cg_destroy() kills whoever is left, and tries again until they are gone. */
-	if (cg->memcg[0])
-		cg_destroy(cg->memcg);
-	if (cg->outside[0])
-		cg_destroy(cg->outside);
-	if (cg->frozen[0])
-		cg_destroy(cg->frozen);
-	if (cg->mount[0]) {
-		umount2(cg->mount, MNT_DETACH);
-		rmdir(cg->mount);
-	}
-	if (cg->cgroup[0])
-		cg_write(cg->cgroup, "cgroup.subtree_control", "-memory");
-	while (cg->nr_settings--)
-		write_text(cg->settings[cg->nr_settings].path,
-			   cg->settings[cg->nr_settings].value,
-			   strlen(cg->settings[cg->nr_settings].value));
+	oom_thaw(cg);
+	/* It kills whoever is left, and tries again until they are gone. */
+	cg_destroy(cg->memcg);
+	cg_destroy(cg->frozen);
 	/* The next test waits until it can make this one. */
-	if (cg->cgroup[0])
-		cg_destroy(cg->cgroup);
+	cg_destroy(cg->outside);
 	cg->undone = true;
 }
 
@@ -77,69 +40,33 @@ static void undo(struct oom_cgroups *cg)
  */
 static int start_guard(struct oom_cgroups *cg)
 {
-	int pidfd = syscall(__NR_pidfd_open, getpid(), 0);
-	struct pollfd test = { .fd = pidfd, .events = POLLIN };
-	pid_t pid;
+	struct pollfd test = { .fd = syscall(__NR_pidfd_open, getpid(), 0),
+			       .events = POLLIN };
+	pid_t pid = fork();
 
-	if (pidfd < 0)
-		return -1;
-	pid = fork();
-	if (!pid) {
-		setsid();
-		while (poll(&test, 1, -1) != 1)
-			;
+	if (pid)
+		return pid < 0 || test.fd < 0 ? -1 : 0;
+	setsid();
+	while (poll(&test, 1, -1) != 1)
+		;
+	if (cg->created)
 		undo(cg);
-		_exit(0);
-	}
-	close(pidfd);
-	return pid < 0 ? -1 : 0;
+	_exit(0);
 }
 
 bool oom_cgroups_undone(struct oom_cgroups *cg)
 {
-	/* Without a cgroup there was nothing to do. */
-	return !cg->cgroup[0] || poll_until(cg->undone);
-}
-
-static bool create_cgroup(char *path, const char *parent, const char *name)
-{
-	int len = snprintf(path, OOM_PATH, "%s/%s", parent, name);
-
-	if (len < OOM_PATH && !cg_create(path))
-		return true;
-	path[0] = '\0';
-	return false;
-}
-
-static bool enable_memory(struct oom_cgroups *cg, const char *root)
-{
-	char path[OOM_PATH];
-
-	if (!cg_read_strstr(root, "cgroup.subtree_control", "memory"))
-		return true;
-	if (snprintf(path, OOM_PATH, "%s/cgroup.subtree_control", root) >= OOM_PATH ||
-	    write_text(path, "+memory", 7) != 7)
-		return false;
-	return !restore_later(cg, path, "-memory");
-}
-
-static bool mount_freezer(struct oom_cgroups *cg)
-{
-	snprintf(cg->mount, sizeof(cg->mount), "/tmp/oom_test.XXXXXX");
-	if (mkdtemp(cg->mount) &&
-	    !mount("oom_test", cg->mount, "cgroup", 0, "freezer"))
-		return true;
-	rmdir(cg->mount);
-	cg->mount[0] = '\0';
-	return false;
+	return !cg->created || poll_until(cg->undone);
 }
 
 const char *oom_cgroups_create(struct oom_cgroups *cg, bool global)
 {
 	const char *destructive = getenv("RUN_DESTRUCTIVE");
-	char root[OOM_PATH] = "", freezer[OOM_PATH] = "", *mnt = freezer;
+	char root[PATH_MAX] = "";
+	struct oom_stuck stuck;
 
 	memset(cg, 0, sizeof(*cg));
+	cg->global = global;
 	if (geteuid())
 		return "needs root";
 	if (read_num("/proc/sys/vm/panic_on_oom"))
@@ -148,27 +75,28 @@ const char *oom_cgroups_create(struct oom_cgroups *cg, bool global)
 		return "an OOM of the whole machine needs run_vmtests.sh -d";
 	if (global && access("/proc/sysrq-trigger", W_OK))
 		return "no /proc/sysrq-trigger (CONFIG_MAGIC_SYSRQ)";
+	if (!oom_stuck_page(&stuck))
+		return "no userfaultfd (CONFIG_USERFAULTFD)";
 	if (cg_find_unified_root(root, sizeof(root) - 1, NULL) ||
 	    cg_read_strstr(root, "cgroup.controllers", "memory"))
 		return "no cgroup v2 with a memory controller";
+	/* Nobody else sees this mount, and it goes with the test and its guard. */
+	if (unshare(CLONE_NEWNS) ||
+	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+	    mount("oom_test", "/tmp", "cgroup", 0, "freezer"))
+		return "no cgroup v1 freezer (CONFIG_CGROUP_FREEZER)";
 
-	if (start_guard(cg) || oom_set_score_adj(-1000))
+	cg->outside = cg_name(root, "oom_test_outside");
+	cg->memcg = cg_name(root, "oom_test");
+	cg->frozen = cg_name("/tmp", "oom_test");
+	if (oom_set_score_adj(-1000) || start_guard(cg))
 		return "cannot prepare for the OOM killer";
-	if (!poll_until(create_cgroup(cg->cgroup, root, "oom_test")))
-		return "the cgroup oom_test of another test is there";
-	if (!enable_memory(cg, root) ||
-	    cg_write(cg->cgroup, "cgroup.subtree_control", "+memory") ||
-	    !create_cgroup(cg->memcg, cg->cgroup, "mem") ||
-	    !create_cgroup(cg->outside, cg->cgroup, "outside"))
-		return "cannot make a memory cgroup";
-
-	if (cg_find_controller_root(freezer, sizeof(freezer) - 1, "freezer")) {
-		if (!mount_freezer(cg))
-			return "no cgroup v1 freezer (CONFIG_CGROUP_FREEZER)";
-		mnt = cg->mount;
-	}
-	if (!create_cgroup(cg->frozen, mnt, "oom_test"))
-		return "cannot make a freezer cgroup";
+	cg->created = poll_until(!cg_create(cg->outside));
+	if (!cg->created)
+		return "the cgroup oom_test_outside of another test is there";
+	if (cg_write(root, "cgroup.subtree_control", "+memory") ||
+	    cg_create(cg->memcg) || cg_create(cg->frozen))
+		return "cannot make the cgroups";
 	return NULL;
 }
 
@@ -176,7 +104,6 @@ int oom_wait_for_kill(void *arg)
 {
 	for (;;)
 		pause();
-	return 0;
 }
 
 int oom_ready(struct oom_cgroups *cg)
@@ -185,42 +112,106 @@ int oom_ready(struct oom_cgroups *cg)
 	return oom_wait_for_kill(NULL);
 }
 
-pid_t oom_start(struct oom_cgroups *cg,
-		int (*setup)(const char *cgroup, void *arg), void *arg)
+static int run_setup(const char *cgroup, void *arg)
+{
+	struct oom_cgroups *cg = arg;
+
+	return cg->setup(cg->arg) ? 1 : oom_ready(cg);
+}
+
+pid_t oom_start(struct oom_cgroups *cg, int (*setup)(void *arg), void *arg)
 {
 	pid_t pid;
 
+	cg->setup = setup;
+	cg->arg = arg;
 	cg->ready = false;
-	pid = cg_run_nowait(cg->memcg, setup, arg);
+	pid = cg_run_nowait(cg->memcg, run_setup, cg);
 	if (pid < 0 || !poll_until(cg->ready || oom_is_dead(pid)))
 		return -1;
 	return cg->ready ? pid : -1;
 }
 
-pid_t oom_share_mm(int (*fn)(void *arg), int flags, void *arg)
+pid_t oom_start_frozen(struct oom_cgroups *cg, int (*setup)(void *arg), void *arg)
 {
-	char *stack = mmap(NULL, STACK_SIZE, PROT_READ | PROT_WRITE,
-			   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	pid_t pid = oom_start(cg, setup, arg);
 
-	if (stack == MAP_FAILED)
-		return -1;
-	return clone(fn, stack + STACK_SIZE, CLONE_VM | SIGCHLD | flags, arg);
+	return pid < 0 || oom_freeze(cg, pid) ? -1 : pid;
 }
 
-static void *thread_wait_for_kill(void *arg)
+pid_t oom_start_killed(struct oom_cgroups *cg, int (*setup)(void *arg), void *arg)
 {
-	oom_wait_for_kill(arg);
-	return NULL;
+	pid_t pid = oom_start_frozen(cg, setup, arg);
+
+	return pid < 0 || kill(pid, SIGKILL) ? -1 : pid;
+}
+
+pid_t oom_share_mm(int (*fn)(void *arg), int flags, void *arg)
+{
+	char *stack = malloc(STACK_SIZE);
+
+	return stack ? clone(fn, stack + STACK_SIZE, CLONE_VM | SIGCHLD | flags,
+			     arg) : -1;
 }
 
 int oom_start_threads(int nr)
 {
-	pthread_t thread;
-
 	while (nr--)
-		if (pthread_create(&thread, NULL, thread_wait_for_kill, NULL))
+		if (oom_share_mm(oom_wait_for_kill, CLONE_THREAD | CLONE_SIGHAND,
+				 NULL) < 0)
 			return -1;
 	return 0;
+}
+
+int oom_own_futex(atomic_uint *futex)
+{
+	static struct robust_list_head head;
+	static struct robust_list entry;
+
+	head.list.next = &entry;
+	entry.next = &head.list;
+	head.futex_offset = (long)futex - (long)&entry;
+	*futex = syscall(__NR_gettid) | FUTEX_WAITERS;
+	return syscall(__NR_set_robust_list, &head, sizeof(head));
+}
+
+int oom_set_score_adj(int adj)
+{
+	char text[16];
+
+	snprintf(text, sizeof(text), "%d", adj);
+	return write_text("/proc/self/oom_score_adj", text, strlen(text)) < 0 ? -1 : 0;
+}
+
+bool oom_is_dead(pid_t pid)
+{
+	struct pollfd process = { .fd = syscall(__NR_pidfd_open, pid, 0),
+				  .events = POLLIN };
+	bool dead = process.fd < 0 ? errno == ESRCH : poll(&process, 1, 0) == 1;
+
+	close(process.fd);
+	return dead;
+}
+
+int oom_freeze(struct oom_cgroups *cg, pid_t pid)
+{
+	if ((pid && cg_enter(cg->frozen, pid)) ||
+	    cg_write(cg->frozen, "freezer.state", "FROZEN"))
+		return -1;
+	return poll_until(!cg_read_strcmp(cg->frozen, "freezer.state",
+					  "FROZEN\n")) ? 0 : -1;
+}
+
+int oom_thaw(struct oom_cgroups *cg)
+{
+	return cg_write(cg->frozen, "freezer.state", "THAWED");
+}
+
+int oom_set_limit(struct oom_cgroups *cg, size_t bytes)
+{
+	/* Swap would only put the OOM off; without swap there is no file. */
+	cg_write(cg->memcg, "memory.swap.max", "0");
+	return cg_write_numeric(cg->memcg, "memory.max", bytes);
 }
 
 static char *map_small_pages(size_t size)
@@ -233,13 +224,6 @@ static char *map_small_pages(size_t size)
 	/* Without CONFIG_TRANSPARENT_HUGEPAGE it fails, and is not needed. */
 	madvise(mem, size, MADV_NOHUGEPAGE);
 	return mem;
-}
-
-int oom_set_limit(struct oom_cgroups *cg, size_t bytes)
-{
-	/* Swap would only put the OOM off; without swap there is no file. */
-	cg_write(cg->memcg, "memory.swap.max", "0");
-	return cg_write_numeric(cg->memcg, "memory.max", bytes);
 }
 
 static int allocate(const char *cgroup, void *arg)
@@ -259,47 +243,34 @@ long oom_allocate(struct oom_cgroups *cg, size_t size)
 	return cg_run(cg->memcg, allocate, cg) ? -1 : cg->waited_ms;
 }
 
+long oom_force(struct oom_cgroups *cg)
+{
+	long used = cg_read_long(cg->memcg, "memory.current");
+
+	if (used < 0 || oom_set_limit(cg, used + OOM_FREE_SIZE))
+		return -1;
+	return oom_allocate(cg, OOM_WANTED_SIZE);
+}
+
 int oom_kill_one(void)
 {
 	return write_text("/proc/sysrq-trigger", "f", 1) == 1 ? 0 : -1;
 }
 
-int oom_freeze(struct oom_cgroups *cg)
+long oom_touch(char *mem, size_t size, size_t step)
 {
-	if (cg_write(cg->frozen, "freezer.state", "FROZEN"))
-		return -1;
-	return poll_until(!cg_read_strcmp(cg->frozen, "freezer.state",
-					  "FROZEN\n")) ? 0 : -1;
-}
+	long long now, last = now_ms();
+	long longest = 0;
+	size_t i;
 
-pid_t oom_start_frozen(struct oom_cgroups *cg,
-		       int (*setup)(const char *cgroup, void *arg), void *arg)
-{
-	pid_t pid = oom_start(cg, setup, arg);
-
-	return pid < 0 || cg_enter(cg->frozen, pid) || oom_freeze(cg) ? -1 : pid;
-}
-
-bool oom_is_dead(pid_t pid)
-{
-	struct pollfd process = {
-		.fd = syscall(__NR_pidfd_open, pid, 0), .events = POLLIN,
-	};
-	bool dead;
-
-	if (process.fd < 0)
-		return errno == ESRCH;
-	dead = poll(&process, 1, 0) == 1;
-	close(process.fd);
-	return dead;
-}
-
-int oom_set_score_adj(int adj)
-{
-	char text[16];
-
-	snprintf(text, sizeof(text), "%d", adj);
-	return write_text("/proc/self/oom_score_adj", text, strlen(text)) < 0 ? -1 : 0;
+	for (i = 0; i < size; i += step) {
+		mem[i] = 1;
+		now = now_ms();
+		if (now - last > longest)
+			longest = now - last;
+		last = now;
+	}
+	return longest;
 }
 
 char *oom_map(size_t size)
@@ -308,6 +279,18 @@ char *oom_map(size_t size)
 
 	if (mem)
 		oom_touch(mem, size, psize());
+	return mem;
+}
+
+char *oom_map_vmas(size_t size, size_t nr)
+{
+	size_t off, each = size / nr;
+	char *mem = oom_map(size);
+
+	/* Neighbours that differ in protection do not merge. */
+	for (off = 0; mem && off < size; off += 2 * each)
+		if (mprotect(mem + off, each, PROT_READ))
+			return NULL;
 	return mem;
 }
 
@@ -324,19 +307,42 @@ char *oom_map_sparse(size_t nr)
 	return mem;
 }
 
+int oom_map_victim(size_t size)
+{
+	return oom_map(size) ? oom_set_score_adj(1000) : -1;
+}
+
 bool oom_reclaims_page_tables(void)
 {
 	size_t nr = 64, size = nr * psize() * (psize() / sizeof(long));
 	char *mem = oom_map_sparse(nr);
-	long before, after;
+	long kb = read_field("/proc/self/status", "VmPTE:");
 
-	if (!mem)
-		return false;
-	before = read_field("/proc/self/status", "VmPTE:");
 	madvise(mem, size, MADV_DONTNEED);
-	after = read_field("/proc/self/status", "VmPTE:");
+	kb -= read_field("/proc/self/status", "VmPTE:");
 	munmap(mem, size);
-	return before - after > (long)(nr * psize() / 2 >> 10);
+	return kb > (long)(nr * psize() / 2 >> 10);
+}
+
+int oom_open_proc(pid_t pid, const char *file)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/%s", pid, file);
+	return open(path, O_RDONLY | O_CLOEXEC);
+}
+
+long oom_read_proc(pid_t pid, const char *file, const char *field)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/%s", pid, file);
+	return read_field(path, field);
+}
+
+long oom_anon_kb(pid_t pid)
+{
+	return oom_read_proc(pid, "smaps_rollup", "Anonymous:");
 }
 
 char *oom_stuck_page(struct oom_stuck *stuck)
@@ -360,7 +366,6 @@ int oom_stuck_wait(struct oom_stuck *stuck)
 }
 
 struct reader {
-	struct oom_cgroups *cg;
 	struct oom_stuck stuck;
 	int mem;
 };
@@ -375,29 +380,25 @@ static void *read_mem(void *arg)
 	return NULL;
 }
 
-static int reader_setup(const char *cgroup, void *arg)
+static int start_reader(void *arg)
 {
 	struct reader *reader = arg;
 	pthread_t thread;
 
 	if (!oom_stuck_page(&reader->stuck) ||
-	    pthread_create(&thread, NULL, read_mem, reader) ||
-	    oom_stuck_wait(&reader->stuck))
-		return 1;
-	return oom_ready(reader->cg);
+	    pthread_create(&thread, NULL, read_mem, reader))
+		return -1;
+	return oom_stuck_wait(&reader->stuck);
 }
 
 pid_t oom_start_stuck_reader(struct oom_cgroups *cg, pid_t pid)
 {
-	struct reader reader = { .cg = cg };
-	char path[64];
+	struct reader reader = { .mem = oom_open_proc(pid, "mem") };
 	pid_t ret;
 
-	snprintf(path, sizeof(path), "/proc/%d/mem", pid);
-	reader.mem = open(path, O_RDONLY | O_CLOEXEC);
 	if (reader.mem < 0)
 		return -1;
-	ret = oom_start(cg, reader_setup, &reader);
+	ret = oom_start(cg, start_reader, &reader);
 	close(reader.mem);
 	return ret;
 }
@@ -405,4 +406,13 @@ pid_t oom_start_stuck_reader(struct oom_cgroups *cg, pid_t pid)
 int oom_mrelease(int pidfd, unsigned int flags)
 {
 	return syscall(__NR_process_mrelease, pidfd, flags) ? -errno : 0;
+}
+
+int oom_mrelease_pid(pid_t pid)
+{
+	int pidfd = syscall(__NR_pidfd_open, pid, 0);
+	int ret = oom_mrelease(pidfd, 0);
+
+	close(pidfd);
+	return ret;
 }

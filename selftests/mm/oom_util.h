@@ -13,18 +13,21 @@
 
 #define MiB 1048576L
 
-/* OOM_REAPER_DELAY in mm/oom_kill.c is 2 * HZ. */
-#define OOM_REAPER_DELAY_MS 2000
-
 /*
- * What takes longer has waited for the reaper's delay. Late ticks shorten that,
- * and a slow machine needs some 100 ms without it.
+ * What takes longer has waited for OOM_REAPER_DELAY, which is 2 s. Late ticks
+ * shorten that, and a slow machine needs some 100 ms without it.
  */
 #define OOM_DELAYED_MS 1500
 
 /* Only a broken kernel takes that long, even with debug options on. */
 #define OOM_DEADLINE_MS 30000
 #define OOM_TEST_TIMEOUT_S 120
+
+/* What oom_force() asks for, of which only a part is free. */
+#define OOM_WANTED_SIZE (48 * MiB)
+#define OOM_FREE_SIZE (24 * MiB)
+/* Stacks, page tables, and what the CPUs cache, after a victim's exit. */
+#define OOM_LEFT_SIZE (8 * MiB)
 
 /* Poll @cond for at most @ms milliseconds; returns whether it became true. */
 #define poll_for(ms, cond) ({						\
@@ -38,29 +41,23 @@
 })
 #define poll_until(cond) poll_for(OOM_DEADLINE_MS, cond)
 
-#define OOM_NR_SETTINGS 4
-#define OOM_PATH 128
-#define OOM_VALUE 32
-
 /*
  * What a test changes in the system. Another process, the guard, undoes that
  * when the test has ended, or was killed. They have to share this memory, as
  * they do in a fixture with FIXTURE_TEARDOWN_PARENT().
  */
 struct oom_cgroups {
-	char cgroup[OOM_PATH];	/* version 2, with all processes of the test */
-	char memcg[OOM_PATH];	/* below it, for the memory limit */
-	char outside[OOM_PATH];	/* below it, without a limit */
-	char frozen[OOM_PATH];	/* version 1 freezer */
-	char mount[32];		/* the freezer's mount, if the test made it */
-	struct {
-		char path[OOM_PATH], value[OOM_VALUE];
-	} settings[OOM_NR_SETTINGS];
-	int nr_settings;
-	atomic_bool ready;	/* see oom_start() */
+	char *memcg;		/* version 2, for the memory limit */
+	char *outside;		/* version 2, without a limit */
+	char *frozen;		/* version 1 freezer */
+	bool global;		/* see oom_cgroups_create() */
+	bool created;
+	atomic_bool undone;
+	int (*setup)(void *arg);	/* see oom_start() */
+	void *arg;
+	atomic_bool ready;
 	size_t wanted;		/* see oom_allocate() */
 	atomic_long waited_ms;
-	atomic_bool undone;
 };
 
 static inline long long now_ms(void)
@@ -72,26 +69,6 @@ static inline long long now_ms(void)
 }
 
 /*
- * Write to one byte in each @step bytes. Returns the longest time between two
- * of them in ms, which is how long the caller waited for memory.
- */
-static inline long oom_touch(char *mem, size_t size, size_t step)
-{
-	long long now, last = now_ms();
-	long longest = 0;
-	size_t i;
-
-	for (i = 0; i < size; i += step) {
-		mem[i] = 1;
-		now = now_ms();
-		if (now - last > longest)
-			longest = now - last;
-		last = now;
-	}
-	return longest;
-}
-
-/*
  * Create the cgroups, and set the caller's oom_score_adj to -1000. Returns
  * NULL, or why the test has to be skipped. @global: the test forces an OOM of
  * the whole machine, which may kill anybody.
@@ -99,48 +76,66 @@ static inline long oom_touch(char *mem, size_t size, size_t step)
 const char *oom_cgroups_create(struct oom_cgroups *cg, bool global);
 /* For the teardown in the parent: wait until the guard is done. */
 bool oom_cgroups_undone(struct oom_cgroups *cg);
-/* Change a setting in /proc or /sys until the end of the test. */
-int oom_change_setting(struct oom_cgroups *cg, const char *path, const char *value);
 
 /*
- * Start a process in cg->memcg that runs setup(cgroup, arg). When that is
- * done, it calls oom_ready(), which waits to be killed. Returns the pid, or -1
- * if setup() returned.
+ * Start a process in cg->memcg that runs setup(arg) and then waits to be
+ * killed. Returns its pid when it does, or -1 if setup() returned an error.
  */
-pid_t oom_start(struct oom_cgroups *cg,
-		int (*setup)(const char *cgroup, void *arg), void *arg);
-/* The same, and freeze it then, with what else is in cg->frozen. */
-pid_t oom_start_frozen(struct oom_cgroups *cg,
-		       int (*setup)(const char *cgroup, void *arg), void *arg);
+pid_t oom_start(struct oom_cgroups *cg, int (*setup)(void *arg), void *arg);
+/* The same, and freeze it then. */
+pid_t oom_start_frozen(struct oom_cgroups *cg, int (*setup)(void *arg), void *arg);
+/* The same, and kill it, which takes effect when it is thawed. */
+pid_t oom_start_killed(struct oom_cgroups *cg, int (*setup)(void *arg), void *arg);
+/* For a setup() that does not return: be what oom_start() waits for. */
 int oom_ready(struct oom_cgroups *cg);
+int oom_wait_for_kill(void *arg);
 /* Start a process that shares the caller's memory and runs fn(arg). */
 pid_t oom_share_mm(int (*fn)(void *arg), int flags, void *arg);
-int oom_wait_for_kill(void *arg);
 /* Start threads of the caller that wait to be killed. */
 int oom_start_threads(int nr);
+/* Have the caller be the owner of a robust futex that somebody waits for. */
+int oom_own_futex(atomic_uint *futex);
+int oom_set_score_adj(int adj);
+/* Whether the process has ended; it may still be a zombie. */
+bool oom_is_dead(pid_t pid);
 
-/* Limit what cg->memcg may use. */
+/* Freeze a process, and what else is in cg->frozen; 0: only that. */
+int oom_freeze(struct oom_cgroups *cg, pid_t pid);
+int oom_thaw(struct oom_cgroups *cg);
+
 int oom_set_limit(struct oom_cgroups *cg, size_t bytes);
 /*
  * Have a process in cg->memcg allocate @size bytes and exit. Returns the
  * longest time that it waited for a page in ms, or -1.
  */
 long oom_allocate(struct oom_cgroups *cg, size_t size);
+/* The same, with a limit that forces an OOM. */
+long oom_force(struct oom_cgroups *cg);
 /* Have the OOM killer of the whole machine kill somebody; it does so later. */
 int oom_kill_one(void);
 
-int oom_freeze(struct oom_cgroups *cg);
-
-/* Whether the process has ended; it may still be a zombie. */
-bool oom_is_dead(pid_t pid);
-int oom_set_score_adj(int adj);
-
+/*
+ * Write to one byte in each @step bytes. Returns the longest time between two
+ * of them in ms, which is how long the caller waited for memory.
+ */
+long oom_touch(char *mem, size_t size, size_t step);
 /* Map private memory without huge pages, and touch each page of it. */
 char *oom_map(size_t size);
+/* The same, as @nr VMAs. */
+char *oom_map_vmas(size_t size, size_t nr);
 /* The same, but touch only one page for each of @nr page tables. */
 char *oom_map_sparse(size_t nr);
+/* Map memory and be the one that the OOM killer takes first. */
+int oom_map_victim(size_t size);
 /* Whether the kernel frees page tables that MADV_DONTNEED empties. */
 bool oom_reclaims_page_tables(void);
+
+/* Open a file of a process in /proc for reading. */
+int oom_open_proc(pid_t pid, const char *file);
+/* The number after @field in such a file, or -1. */
+long oom_read_proc(pid_t pid, const char *file, const char *field);
+/* Private memory in KiB; exact, which the counters in "status" are not. */
+long oom_anon_kb(pid_t pid);
 
 /*
  * A page whose first user is stuck in its page fault until killed.
@@ -163,5 +158,6 @@ pid_t oom_start_stuck_reader(struct oom_cgroups *cg, pid_t pid);
 
 /* process_mrelease(2): 0 or a negative errno. */
 int oom_mrelease(int pidfd, unsigned int flags);
+int oom_mrelease_pid(pid_t pid);
 
 #endif /* _SELFTESTS_MM_OOM_UTIL_H */

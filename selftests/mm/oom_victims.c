@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What the OOM killer and its reaper do with victims that nobody shares an mm
- * with: how soon their memory is back, what of it, and who is killed next.
+ * What the OOM killer and its reaper do with victims: how soon their memory is
+ * back, what of it, who is killed next, and what becomes of robust futexes.
  */
 #define _GNU_SOURCE
+#include <linux/futex.h>
+#include <pthread.h>
+#include <sched.h>
 #include <signal.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
 #include <sys/wait.h>
@@ -19,26 +22,16 @@
 
 #define VICTIM_SIZE (64 * MiB)
 #define SECOND_SIZE (32 * MiB)
-/* What is free below the limit, and what is asked for. */
-#define FREE_SIZE (24 * MiB)
-#define WANTED_SIZE (48 * MiB)
-/* Stacks, page tables, and what the CPUs cache. */
-#define LEFT_SIZE (8 * MiB)
-
 #define MAPPING_SIZE (8 * MiB)
-
-/* A walk from either end is past the shared ones when all others are empty. */
-enum mapping {
-	ANON, MLOCKED, SHARED, HUGETLB, HUGE, PRIVATE_FILE, NR_MAPPINGS
-};
-
-static const char * const mapping_name[] = {
-	"anonymous", "mlocked", "shared", "hugetlb", "huge page", "private file"
-};
 
 FIXTURE(victims)
 {
 	struct oom_cgroups cg;
+	atomic_uint futex;
+	atomic_int owner;
+	int cpu;		/* of the owner */
+	atomic_bool busy;	/* that CPU */
+	pid_t oom;		/* the process that forces an OOM */
 };
 
 FIXTURE_VARIANT(victims)
@@ -69,11 +62,97 @@ FIXTURE_TEARDOWN_PARENT(victims)
 	EXPECT_TRUE(oom_cgroups_undone(&self->cg));
 }
 
+static int map_victim(void *arg)
+{
+	return oom_map_victim(VICTIM_SIZE);
+}
+
+static int map_threaded_victim(void *arg)
+{
+	return oom_start_threads(4) || map_victim(arg);
+}
+
+/* Whether all of the victim's memory is back. */
+static bool is_empty(struct oom_cgroups *cg)
+{
+	return cg_read_long(cg->memcg, "memory.current") <= OOM_LEFT_SIZE;
+}
+
+/* Force an OOM; returns for how long it kept anybody from going on, or -1. */
+static long force_oom(struct oom_cgroups *cg)
+{
+	long long start = now_ms();
+
+	if (!cg->global)
+		return oom_force(cg);
+	if (oom_kill_one() || !poll_until(is_empty(cg)))
+		return -1;
+	return now_ms() - start;
+}
+
+static void check_no_delay(struct __test_metadata *_metadata,
+			   struct oom_cgroups *cg, pid_t victim)
+{
+	long ms;
+
+	ASSERT_GT(victim, 0);
+	ms = force_oom(cg);
+	TH_LOG("%ld ms", ms);
+	ASSERT_GE(ms, 0);
+	ASSERT_LT(ms, OOM_DELAYED_MS);
+	EXPECT_TRUE(poll_for(OOM_DELAYED_MS, oom_is_dead(victim)));
+}
+
+TEST_F_TIMEOUT(victims, running, OOM_TEST_TIMEOUT_S)
+{
+	check_no_delay(_metadata, &self->cg,
+		       oom_start(&self->cg, map_victim, NULL));
+}
+
+TEST_F_TIMEOUT(victims, frozen, OOM_TEST_TIMEOUT_S)
+{
+	check_no_delay(_metadata, &self->cg,
+		       oom_start_frozen(&self->cg, map_victim, NULL));
+}
+
+/* All threads are thawed, not only the one that the OOM killer looked at. */
+TEST_F_TIMEOUT(victims, frozen_threads, OOM_TEST_TIMEOUT_S)
+{
+	check_no_delay(_metadata, &self->cg,
+		       oom_start_frozen(&self->cg, map_threaded_victim, NULL));
+}
+
+/* Nobody is frozen: the victim's robust futexes are worth the delay. */
+TEST_F_TIMEOUT(victims, pinned, OOM_TEST_TIMEOUT_S)
+{
+	pid_t victim = oom_start(&self->cg, map_victim, NULL);
+
+	ASSERT_GT(victim, 0);
+	ASSERT_GT(oom_start_stuck_reader(&self->cg, victim), 0);
+	ASSERT_GE(force_oom(&self->cg), OOM_DELAYED_MS);
+	EXPECT_TRUE(oom_is_dead(victim));
+}
+
+/* A walk from either end is past the shared ones when all others are empty. */
+static const struct mapping {
+	const char *name;
+	int flags, advice;
+	bool locked, file, optional, stays;
+} mappings[] = {
+	{ "anonymous", MAP_PRIVATE | MAP_ANONYMOUS, MADV_NOHUGEPAGE },
+	{ "mlocked", MAP_PRIVATE | MAP_ANONYMOUS, MADV_NOHUGEPAGE, .locked = true },
+	{ "shared", MAP_SHARED | MAP_ANONYMOUS, MADV_NOHUGEPAGE, .stays = true },
+	{ "hugetlb", MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, MADV_NORMAL,
+	  .optional = true, .stays = true },
+	{ "huge page", MAP_PRIVATE | MAP_ANONYMOUS, MADV_HUGEPAGE,
+	  .optional = true },
+	{ "private file", MAP_PRIVATE, MADV_NOHUGEPAGE, .file = true },
+};
+
 FIXTURE(victims_memcg)
 {
 	struct oom_cgroups cg;
-	char *mem[NR_MAPPINGS];	/* in the victim */
-	bool have_hugetlb;
+	char *mem[ARRAY_SIZE(mappings)];	/* in the victim */
 };
 
 FIXTURE_SETUP(victims_memcg)
@@ -89,101 +168,11 @@ FIXTURE_TEARDOWN_PARENT(victims_memcg)
 	EXPECT_TRUE(oom_cgroups_undone(&self->cg));
 }
 
-static int map_victim(const char *cgroup, void *arg)
-{
-	if (!oom_map(VICTIM_SIZE) || oom_set_score_adj(1000))
-		return 1;
-	return oom_ready(arg);
-}
-
-static int map_threaded_victim(const char *cgroup, void *arg)
-{
-	return oom_start_threads(4) ? 1 : map_victim(cgroup, arg);
-}
-
-static int map_second_victim(const char *cgroup, void *arg)
-{
-	if (!oom_map(SECOND_SIZE) || oom_set_score_adj(500))
-		return 1;
-	return oom_ready(arg);
-}
-
-/* Force an OOM; returns for how long it kept anybody from going on, or -1. */
-static long force_oom(struct oom_cgroups *cg, bool global)
-{
-	long long start = now_ms();
-
-	if (!global) {
-		if (oom_set_limit(cg, VICTIM_SIZE + FREE_SIZE))
-			return -1;
-		return oom_allocate(cg, WANTED_SIZE);
-	}
-	if (oom_kill_one() ||
-	    !poll_until(cg_read_long(cg->memcg, "memory.current") <= LEFT_SIZE))
-		return -1;
-	return now_ms() - start;
-}
-
-static void check_no_delay(struct __test_metadata *_metadata,
-			   struct oom_cgroups *cg, bool global)
-{
-	long ms = force_oom(cg, global);
-
-	TH_LOG("%ld ms", ms);
-	ASSERT_GE(ms, 0);
-	ASSERT_LT(ms, OOM_DELAYED_MS);
-}
-
-TEST_F_TIMEOUT(victims, running, OOM_TEST_TIMEOUT_S)
-{
-	pid_t victim = oom_start(&self->cg, map_victim, &self->cg);
-
-	ASSERT_GT(victim, 0);
-	check_no_delay(_metadata, &self->cg, variant->global);
-	EXPECT_TRUE(poll_until(oom_is_dead(victim)));
-}
-
-static void test_frozen(struct __test_metadata *_metadata, struct oom_cgroups *cg,
-			bool global, int (*setup)(const char *cgroup, void *arg))
-{
-	pid_t victim = oom_start_frozen(cg, setup, cg);
-
-	ASSERT_GT(victim, 0);
-	check_no_delay(_metadata, cg, global);
-	EXPECT_TRUE(poll_for(OOM_DELAYED_MS, oom_is_dead(victim)));
-}
-
-TEST_F_TIMEOUT(victims, frozen, OOM_TEST_TIMEOUT_S)
-{
-	test_frozen(_metadata, &self->cg, variant->global, map_victim);
-}
-
-/* All threads are thawed, not only the one that the OOM killer looked at. */
-TEST_F_TIMEOUT(victims, frozen_threads, OOM_TEST_TIMEOUT_S)
-{
-	test_frozen(_metadata, &self->cg, variant->global, map_threaded_victim);
-}
-
-/* Nobody is frozen: the victim's robust futexes are worth the delay. */
-TEST_F_TIMEOUT(victims, pinned, OOM_TEST_TIMEOUT_S)
-{
-	struct oom_stuck stuck;
-	pid_t victim;
-
-	if (!oom_stuck_page(&stuck))
-		SKIP(return, "no userfaultfd (CONFIG_USERFAULTFD)");
-	victim = oom_start(&self->cg, map_victim, &self->cg);
-	ASSERT_GT(victim, 0);
-	ASSERT_GT(oom_start_stuck_reader(&self->cg, victim), 0);
-	ASSERT_GE(force_oom(&self->cg, variant->global), OOM_DELAYED_MS);
-	EXPECT_TRUE(oom_is_dead(victim));
-}
-
 /* The version 2 freezer lets go of whoever is killed. */
 TEST_F_TIMEOUT(victims_memcg, frozen_v2, OOM_TEST_TIMEOUT_S)
 {
 	struct oom_cgroups *cg = &self->cg;
-	pid_t victim = oom_start(cg, map_threaded_victim, cg);
+	pid_t victim = oom_start(cg, map_threaded_victim, NULL);
 	long long start;
 
 	ASSERT_GT(victim, 0);
@@ -191,125 +180,98 @@ TEST_F_TIMEOUT(victims_memcg, frozen_v2, OOM_TEST_TIMEOUT_S)
 	ASSERT_TRUE(poll_until(!cg_read_strstr(cg->memcg, "cgroup.events",
 					       "frozen 1")));
 	start = now_ms();
-	ASSERT_EQ(oom_set_limit(cg, LEFT_SIZE), 0);
+	ASSERT_EQ(oom_set_limit(cg, OOM_LEFT_SIZE), 0);
 	EXPECT_LT(now_ms() - start, OOM_DELAYED_MS);
 	EXPECT_TRUE(poll_until(oom_is_dead(victim)));
 }
 
-static char *map_kind(enum mapping kind)
+static char *map_kind(const struct mapping *kind)
 {
-	int flags = MAP_PRIVATE | MAP_ANONYMOUS, fd = -1;
-	size_t step = psize();
+	/* Aligned for huge pages, and with nothing beside it. */
+	char *hint = (char *)(1L << 30) + 2 * (kind - mappings) * MAPPING_SIZE;
 	char *mem;
+	int fd = -1;
 
-	if (kind == SHARED)
-		flags = MAP_SHARED | MAP_ANONYMOUS;
-	if (kind == HUGETLB) {
-		flags |= MAP_HUGETLB;
-		step = default_huge_page_size();
-	}
-	if (kind == PRIVATE_FILE) {
-		flags = MAP_PRIVATE;
+	if (kind->file) {
 		fd = memfd_create("oom_victims", MFD_CLOEXEC);
 		if (fd < 0 || ftruncate(fd, MAPPING_SIZE))
 			return NULL;
 	}
-	mem = mmap(NULL, kind == HUGE ? 2 * MAPPING_SIZE : MAPPING_SIZE,
-		   PROT_READ | PROT_WRITE, flags, fd, 0);
+	mem = mmap(hint, MAPPING_SIZE, PROT_READ | PROT_WRITE, kind->flags, fd, 0);
 	if (mem == MAP_FAILED)
 		return NULL;
-	if (kind == HUGE) {
-		mem = (char *)(((uintptr_t)mem + MAPPING_SIZE - 1) & -MAPPING_SIZE);
-		if (madvise(mem, MAPPING_SIZE, MADV_HUGEPAGE))
-			return NULL;
-	} else if (kind != HUGETLB) {
-		madvise(mem, MAPPING_SIZE, MADV_NOHUGEPAGE);
-	}
-	if (kind == MLOCKED && mlock(mem, MAPPING_SIZE))
+	/* Without CONFIG_TRANSPARENT_HUGEPAGE there is no such advice. */
+	if (madvise(mem, MAPPING_SIZE, kind->advice) && kind->optional)
 		return NULL;
-	oom_touch(mem, MAPPING_SIZE, step);
+	if (kind->locked && mlock(mem, MAPPING_SIZE))
+		return NULL;
+	oom_touch(mem, MAPPING_SIZE, psize());
 	return mem;
 }
 
-static int map_all_kinds(const char *cgroup, void *arg)
+static int map_all_kinds(void *arg)
 {
 	FIXTURE_DATA(victims_memcg) * self = arg;
-	enum mapping kind;
+	size_t i;
 
-	for (kind = 0; kind < NR_MAPPINGS; kind++) {
-		if ((kind == HUGE && !thp_available()) ||
-		    (kind == HUGETLB && !self->have_hugetlb))
-			continue;
-		self->mem[kind] = map_kind(kind);
-		if (!self->mem[kind])
-			return 1;
+	for (i = 0; i < ARRAY_SIZE(mappings); i++) {
+		self->mem[i] = map_kind(&mappings[i]);
+		if (!self->mem[i] && !mappings[i].optional)
+			return -1;
 	}
-	return oom_set_score_adj(1000) ? 1 : oom_ready(&self->cg);
+	return oom_set_score_adj(1000);
 }
 
 /* Whether the first and the last page are there: 2, 1, or 0 of them. */
 static int nr_present(int pagemap, char *mem)
 {
+	char *last = mem + MAPPING_SIZE - psize();
+
 	return !!(pagemap_get_entry(pagemap, mem) & PM_PRESENT) +
-	       !!(pagemap_get_entry(pagemap, mem + MAPPING_SIZE - psize()) & PM_PRESENT);
-}
-
-static bool is_shared(enum mapping kind)
-{
-	return kind == SHARED || kind == HUGETLB;
-}
-
-static bool have_hugetlb(struct oom_cgroups *cg)
-{
-	unsigned long nr = MAPPING_SIZE / (default_huge_page_size() ?: -1UL);
-	char text[32];
-
-	snprintf(text, sizeof(text), "%lu", hugetlb_nr_default_pages() + nr);
-	return nr && !oom_change_setting(cg, "/proc/sys/vm/nr_hugepages", text) &&
-	       hugetlb_free_default_pages() >= nr;
+	       !!(pagemap_get_entry(pagemap, last) & PM_PRESENT);
 }
 
 static void check_mapping(struct __test_metadata *_metadata,
 			  FIXTURE_DATA(victims_memcg) * self, int pagemap,
-			  enum mapping kind, int left)
+			  size_t i, bool stays)
 {
-	if (self->mem[kind])
-		EXPECT_TRUE(poll_until(nr_present(pagemap, self->mem[kind]) == left))
-			TH_LOG("%s", mapping_name[kind]);
+	if (!self->mem[i] || mappings[i].stays != stays)
+		return;
+	EXPECT_TRUE(poll_until(nr_present(pagemap, self->mem[i]) == 2 * stays))
+		TH_LOG("%s", mappings[i].name);
 }
 
 /* The reaper takes what is private, and leaves what others may share. */
 TEST_F_TIMEOUT(victims_memcg, mapping_kinds, OOM_TEST_TIMEOUT_S)
 {
-	struct oom_stuck stuck;
-	enum mapping kind;
-	pid_t victim;
+	pid_t victim = oom_start(&self->cg, map_all_kinds, self);
 	int pagemap;
+	size_t i;
 
-	if (!oom_stuck_page(&stuck))
-		SKIP(return, "no userfaultfd (CONFIG_USERFAULTFD)");
-	self->have_hugetlb = have_hugetlb(&self->cg);
-	victim = oom_start(&self->cg, map_all_kinds, self);
 	ASSERT_GT(victim, 0);
-	pagemap = pagemap_open(victim);
+	pagemap = oom_open_proc(victim, "pagemap");
 	ASSERT_GE(pagemap, 0);
 	/* The reader keeps the mm after the victim's exit. */
 	ASSERT_GT(oom_start_stuck_reader(&self->cg, victim), 0);
-	for (kind = 0; kind < NR_MAPPINGS; kind++) {
-		if (!self->mem[kind]) {
-			TH_LOG("without %s mappings", mapping_name[kind]);
+	for (i = 0; i < ARRAY_SIZE(mappings); i++) {
+		if (!self->mem[i]) {
+			TH_LOG("without %s mappings", mappings[i].name);
 			continue;
 		}
-		ASSERT_EQ(nr_present(pagemap, self->mem[kind]), 2);
+		ASSERT_EQ(nr_present(pagemap, self->mem[i]), 2);
 	}
 
 	/* The file's own pages stay, like those that are shared. */
-	ASSERT_EQ(oom_set_limit(&self->cg, 2 * MAPPING_SIZE + LEFT_SIZE), 0);
-	for (kind = 0; kind < NR_MAPPINGS; kind++)
-		if (!is_shared(kind))
-			check_mapping(_metadata, self, pagemap, kind, 0);
-	check_mapping(_metadata, self, pagemap, SHARED, 2);
-	check_mapping(_metadata, self, pagemap, HUGETLB, 2);
+	ASSERT_EQ(oom_set_limit(&self->cg, 2 * MAPPING_SIZE + OOM_LEFT_SIZE), 0);
+	for (i = 0; i < ARRAY_SIZE(mappings); i++)
+		check_mapping(_metadata, self, pagemap, i, false);
+	for (i = 0; i < ARRAY_SIZE(mappings); i++)
+		check_mapping(_metadata, self, pagemap, i, true);
+}
+
+static int map_second_victim(void *arg)
+{
+	return oom_map(SECOND_SIZE) ? oom_set_score_adj(500) : -1;
 }
 
 /*
@@ -321,19 +283,147 @@ TEST_F_TIMEOUT(victims_memcg, next_victim, OOM_TEST_TIMEOUT_S)
 	struct oom_cgroups *cg = &self->cg;
 	pid_t first, second;
 
-	first = oom_start(cg, map_victim, cg);
+	first = oom_start(cg, map_victim, NULL);
 	ASSERT_GT(first, 0);
-	second = oom_start(cg, map_second_victim, cg);
+	second = oom_start(cg, map_second_victim, NULL);
 	ASSERT_GT(second, 0);
 	ASSERT_EQ(ptrace(PTRACE_SEIZE, first, 0, PTRACE_O_TRACEEXIT), 0);
-	ASSERT_EQ(oom_set_limit(cg, VICTIM_SIZE + SECOND_SIZE + FREE_SIZE), 0);
 
-	ASSERT_GE(oom_allocate(cg, WANTED_SIZE), 0);
+	ASSERT_GE(oom_force(cg), 0);
 	EXPECT_FALSE(oom_is_dead(first));
 	EXPECT_FALSE(oom_is_dead(second));
-	ASSERT_GE(oom_allocate(cg, VICTIM_SIZE + WANTED_SIZE), 0);
+	ASSERT_GE(oom_allocate(cg, VICTIM_SIZE + OOM_WANTED_SIZE), 0);
 	EXPECT_FALSE(oom_is_dead(first));
 	EXPECT_TRUE(poll_until(oom_is_dead(second)));
 }
 
-TEST_HARNESS_MAIN
+static int futex_owner(void *arg)
+{
+	FIXTURE_DATA(victims) * self = arg;
+
+	return oom_own_futex(&self->futex) || oom_map_victim(VICTIM_SIZE);
+}
+
+/* In a process, for who lowers a limit waits until the victim is gone. */
+static void start_oom(struct __test_metadata *_metadata,
+		      FIXTURE_DATA(victims) * self)
+{
+	pid_t pid = fork();
+
+	ASSERT_GE(pid, 0);
+	if (!pid)
+		_exit(self->cg.global ? oom_kill_one() :
+		      oom_set_limit(&self->cg, OOM_LEFT_SIZE));
+	self->oom = pid;
+}
+
+/* Whoever waits for the futex learns that its owner died. */
+static void check_futex(struct __test_metadata *_metadata,
+			FIXTURE_DATA(victims) * self, int ms)
+{
+	int status;
+
+	EXPECT_TRUE(poll_for(ms, self->futex & FUTEX_OWNER_DIED));
+	ASSERT_EQ(waitpid(self->oom, &status, 0), self->oom);
+	EXPECT_EQ(status, 0);
+}
+
+TEST_F_TIMEOUT(victims, running_futex_owner, OOM_TEST_TIMEOUT_S)
+{
+	ASSERT_GT(oom_start(&self->cg, futex_owner, self), 0);
+	start_oom(_metadata, self);
+	check_futex(_metadata, self, OOM_DEADLINE_MS);
+}
+
+TEST_F_TIMEOUT(victims, frozen_futex_owner, OOM_TEST_TIMEOUT_S)
+{
+	ASSERT_GT(oom_start_frozen(&self->cg, futex_owner, self), 0);
+	start_oom(_metadata, self);
+	check_futex(_metadata, self, OOM_DELAYED_MS);
+}
+
+static int pin_to_cpu(int cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	return sched_setaffinity(0, sizeof(set), &set);
+}
+
+/*
+ * Keep everybody else off a CPU, for some 100 ms at most: the scheduler saves
+ * 5 % of each second for them.
+ */
+static void *keep_cpu_busy(void *arg)
+{
+	FIXTURE_DATA(victims) * self = arg;
+	struct sched_param param = { .sched_priority = 1 };
+
+	if (pin_to_cpu(self->cpu) ||
+	    sched_setscheduler(0, SCHED_FIFO, &param))
+		return NULL;
+	self->busy = true;
+	while (self->busy)
+		;
+	return NULL;
+}
+
+static int starved_owner(void *arg)
+{
+	FIXTURE_DATA(victims) * self = arg;
+
+	if (oom_own_futex(&self->futex) || pin_to_cpu(self->cpu))
+		return 1;
+	self->owner = getpid();
+	return oom_wait_for_kill(NULL);
+}
+
+static int frozen_sharer(void *arg)
+{
+	FIXTURE_DATA(victims) * self = arg;
+
+	if (oom_map_victim(VICTIM_SIZE) ||
+	    oom_share_mm(starved_owner, 0, self) < 0 ||
+	    !poll_until(self->owner))
+		return -1;
+	return cg_enter_current(self->cg.outside);
+}
+
+/*
+ * The owner has no CPU to exit on. Whoever reaps it before it has been through
+ * its list, only because somebody else is frozen, breaks its promise.
+ */
+TEST_F_TIMEOUT(victims, starved_futex_owner, OOM_TEST_TIMEOUT_S)
+{
+	pthread_t busy;
+	cpu_set_t set;
+	bool reaped;
+
+	self->cpu = sched_getcpu();
+	ASSERT_EQ(sched_getaffinity(0, sizeof(set), &set), 0);
+	CPU_CLR(self->cpu, &set);
+	/* sysrq has a kworker of the CPU that asks do the work. */
+	if (sched_setaffinity(0, sizeof(set), &set))
+		SKIP(return, "needs two CPUs");
+	ASSERT_GT(oom_start_frozen(&self->cg, frozen_sharer, self), 0);
+	ASSERT_EQ(pthread_create(&busy, NULL, keep_cpu_busy, self), 0);
+	ASSERT_TRUE(poll_until(self->busy));
+
+	start_oom(_metadata, self);
+	reaped = poll_for(OOM_DELAYED_MS / 3, is_empty(&self->cg));
+	self->busy = false;
+	pthread_join(busy, NULL);
+	EXPECT_FALSE(reaped);
+	check_futex(_metadata, self, OOM_DEADLINE_MS);
+}
+
+int main(int argc, char **argv)
+{
+	unsigned long huge = default_huge_page_size();
+
+	/* For mapping_kinds. The old number is set again at the exit. */
+	if (!geteuid() && huge)
+		hugetlb_setup_default(MAPPING_SIZE / huge);
+	return test_harness_run(argc, argv);
+}
