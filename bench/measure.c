@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -69,6 +70,21 @@ int open_pidfd(pid_t pid)
 	if (fd < 0)
 		err(1, "pidfd_open");
 	return fd;
+}
+
+char *map_aligned(size_t size)
+{
+	char *mem = mmap(NULL, size + HUGE_SIZE, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	size_t before;
+
+	if (mem == MAP_FAILED)
+		err(1, "no memory");
+	before = -(uintptr_t)mem & (HUGE_SIZE - 1);
+	munmap(mem + before + size, HUGE_SIZE - before);
+	if (before)
+		munmap(mem, before);
+	return mem + before;
 }
 
 void with_cgroups(bool global, void (*fn)(struct oom_cgroups *cg, void *arg), void *arg)

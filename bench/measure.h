@@ -48,6 +48,9 @@ int write_setting(const char *path, const char *text);
 
 int open_pidfd(pid_t pid);
 
+/* Private memory from where a huge page could begin, and nothing beside it. */
+char *map_aligned(size_t size);
+
 /*
  * Have a process of its own make the cgroups and run fn(cg, arg). Returns when
  * it is through, and all that it left behind is gone. @global: it forces OOMs of

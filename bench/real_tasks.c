@@ -3,7 +3,6 @@
 #include <err.h>
 #include <sched.h>
 #include <stdatomic.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -26,14 +25,6 @@ static char *map(size_t size, int flags)
 	return mem;
 }
 
-/* The same, from where a huge page could begin. */
-static char *map_aligned(size_t size)
-{
-	char *mem = map(size + HUGE_SIZE, MAP_PRIVATE);
-
-	return mem + (-(uintptr_t)mem & (HUGE_SIZE - 1));
-}
-
 static void populate(char *mem, size_t size)
 {
 	if (madvise(mem, size, MADV_POPULATE_WRITE))
@@ -49,7 +40,10 @@ static void map_all(int more)
 	if (more == HUGETLB)
 		populate(map(HUGETLB_SIZE, MAP_PRIVATE | MAP_HUGETLB), HUGETLB_SIZE);
 	if (more == SPARSE) {
-		oom_touch(map_aligned(SPARSE_SPAN), SPARSE_SPAN, HUGE_SIZE);
+		char *mem = map_aligned(SPARSE_SPAN);
+
+		madvise(mem, SPARSE_SPAN, MADV_NOHUGEPAGE);
+		oom_touch(mem, SPARSE_SPAN, HUGE_SIZE);
 		size -= SPARSE_SIZE;
 	}
 	populate(map(size, MAP_PRIVATE), size);
@@ -109,6 +103,7 @@ void real_allocator(void *arg)
 	long long quick = (room(try) - NEAR) & -HUGE_SIZE;
 	char *mem = map_aligned(try->want);
 
+	madvise(mem, try->want, MADV_NOHUGEPAGE);
 	pin_cpu(1);
 	if (quick > 0) {
 		madvise(mem, quick, MADV_HUGEPAGE);

@@ -2,7 +2,6 @@
 /* The processes that are killed, and the thread that kills and reaps them. */
 #include <err.h>
 #include <signal.h>
-#include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -43,22 +42,6 @@ static void fill(char *mem, size_t size)
 			memcpy(mem + i, noise + (x >> 17), (x >> 8) % 3300);
 		mem[i] = 1;
 	}
-}
-
-/* From where a huge page could begin, and nothing beside it. */
-static char *map_aligned(size_t size)
-{
-	char *mem = mmap(NULL, size + HUGE_SIZE, PROT_READ | PROT_WRITE,
-			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	size_t before;
-
-	if (mem == MAP_FAILED)
-		err(1, "no memory");
-	before = -(uintptr_t)mem & (HUGE_SIZE - 1);
-	munmap(mem + before + size, HUGE_SIZE - before);
-	if (before)
-		munmap(mem, before);
-	return mem + before;
 }
 
 void map_mem(void *arg)
