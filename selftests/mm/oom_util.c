@@ -22,6 +22,7 @@
 #include "oom_util.h"
 
 #define STACK_SIZE (64UL << 10)
+static char root[PATH_MAX];
 
 static void undo(struct oom_cgroups *cg)
 {
@@ -29,6 +30,8 @@ static void undo(struct oom_cgroups *cg)
 	/* It kills whoever is left, and tries again until they are gone. */
 	cg_destroy(cg->memcg);
 	cg_destroy(cg->frozen);
+	if (cg->no_memory)
+		cg_write(root, "cgroup.subtree_control", "-memory");
 	/* The next test waits until it can make this one. */
 	cg_destroy(cg->outside);
 	cg->undone = true;
@@ -62,7 +65,6 @@ bool oom_cgroups_undone(struct oom_cgroups *cg)
 const char *oom_cgroups_create(struct oom_cgroups *cg, bool global)
 {
 	const char *destructive = getenv("RUN_DESTRUCTIVE");
-	char root[PATH_MAX] = "";
 	struct oom_stuck stuck;
 
 	memset(cg, 0, sizeof(*cg));
@@ -94,6 +96,7 @@ const char *oom_cgroups_create(struct oom_cgroups *cg, bool global)
 	cg->created = poll_until(!cg_create(cg->outside));
 	if (!cg->created)
 		return "the cgroup oom_test_outside of another test is there";
+	cg->no_memory = cg_read_strstr(root, "cgroup.subtree_control", "memory");
 	if (cg_write(root, "cgroup.subtree_control", "+memory") ||
 	    cg_create(cg->memcg) || cg_create(cg->frozen))
 		return "cannot make the cgroups";
@@ -231,10 +234,9 @@ static int allocate(const char *cgroup, void *arg)
 	struct oom_cgroups *cg = arg;
 	char *mem = map_small_pages(cg->wanted);
 
-	if (!mem)
-		_exit(1);
-	cg->waited_ms = oom_touch(mem, cg->wanted, psize());
-	_exit(0);
+	if (mem)
+		cg->waited_ms = oom_touch(mem, cg->wanted, psize());
+	_exit(!mem);
 }
 
 long oom_allocate(struct oom_cgroups *cg, size_t size)

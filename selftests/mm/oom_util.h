@@ -52,6 +52,7 @@ struct oom_cgroups {
 	char *frozen;		/* version 1 freezer */
 	bool global;		/* see oom_cgroups_create() */
 	bool created;
+	bool no_memory;		/* before, the root's subtree_control had none */
 	atomic_bool undone;
 	int (*setup)(void *arg);	/* see oom_start() */
 	void *arg;
@@ -130,7 +131,6 @@ int oom_map_victim(size_t size);
 /* Whether the kernel frees page tables that MADV_DONTNEED empties. */
 bool oom_reclaims_page_tables(void);
 
-/* Open a file of a process in /proc for reading. */
 int oom_open_proc(pid_t pid, const char *file);
 /* The number after @field in such a file, or -1. */
 long oom_read_proc(pid_t pid, const char *file, const char *field);
@@ -147,7 +147,6 @@ struct oom_stuck {
 };
 
 char *oom_stuck_page(struct oom_stuck *stuck);
-/* Wait until somebody is stuck. */
 int oom_stuck_wait(struct oom_stuck *stuck);
 
 /*
