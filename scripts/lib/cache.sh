@@ -11,6 +11,7 @@
 #   initramfs  the initramfs of the guest, with the selftests
 #   boots      logs and result.json of boots without a problem
 #   checks     logs of checks that passed
+#   runs       one file for each run of the matrix, not a folder; see lib/runs.sh
 #   dl, ccache downloads, the compiler cache
 
 # cache_new ROOM: sets CACHE_NEW to a new folder, to be filled and kept.

@@ -11,6 +11,7 @@
 #   build.sh     configure and compile
 #   guest.sh     initramfs, QEMU
 #   matrix.sh    build and boot levels (boot, ends, debug and the check "tip")
+#   runs.sh      keep what they gave
 #   mail.sh      the branch that b4 sends
 #
 # docs/lab.md describes the settings.
@@ -37,6 +38,7 @@ umask 022
 . "$LIB/build.sh"
 . "$LIB/guest.sh"
 . "$LIB/matrix.sh"
+. "$LIB/runs.sh"
 . "$LIB/mail.sh"
 
 # header FILE NAME: prints the words of the lines "# NAME: ..." in the header of FILE.

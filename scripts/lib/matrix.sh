@@ -43,6 +43,7 @@ boot_levels() {
 	python3 "$LIB/matrix.py" --expected "$EXPECTED" --base "$BASE" --out "$out" --order "$order" \
 		"${boot_results[@]}" || rc=$?
 	say ""
+	[ "$rc" = 1 ] || keep_run "$which" "$flavour" "$out" "$order"
 	say "stages: $(printf '%s, ' "${stage_times[@]}")total $SECONDS s"
 	say "logs: $LOGS; results: $out"
 	return "$rc"
@@ -51,7 +52,7 @@ boot_levels() {
 # boot_each FLAVOUR: builds and boots the levels in $TMP/levels. Sets boot_results, for
 # matrix.py.
 boot_each() {
-	local flavour=$1 level image dir t count n=0 built=0 booted=0
+	local flavour=$1 level image dir t seconds count n=0 built=0 booted=0
 	count=$(wc -l <"$TMP/levels")
 	boot_results=()
 	while read -r level _ <&3; do
@@ -60,7 +61,8 @@ boot_each() {
 		t=$SECONDS
 		run "$COMMANDS/build" "$level" "$flavour" || exit 1
 		image=$IMAGES/$level-$flavour/bzImage
-		built=$((built + SECONDS - t)) t=$SECONDS
+		seconds=$((SECONDS - t)) t=$SECONDS
+		built=$((built + seconds))
 
 		if [ "$n" = 1 ]; then
 			choose_accel "$image" "$INITRAMFS"
@@ -70,6 +72,7 @@ boot_each() {
 		boot_cached "$image" "$INITRAMFS" "$dir" || exit 1
 		booted=$((booted + SECONDS - t))
 		boot_results+=("$level=${boot_was_cached:+cached:}$dir/result.json")
+		note_level "$level" "$image" "$dir" "$seconds"
 	done 3<"$TMP/levels"
 	stage_times+=("build $built s" "boot $booted s")
 	stage_start=$SECONDS

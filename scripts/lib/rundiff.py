@@ -1,0 +1,179 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""rundiff.py - what changed from one run of the matrix to another
+
+Usage: rundiff.py --room DIR --base BASE OLD NEW
+
+OLD and NEW are names of kept runs, files, "last" or "last~N" (of BASE). Compares the
+levels that both have: results of tests, tests that are new or gone, problems, kinds of
+lines in the kernel's error log, and seconds. The noise of a time is the spread of the
+kept runs of that base, flavour and host.
+Exit: 0 nothing got worse; 2 something did; 1 no comparison, with the reason.
+"""
+
+import argparse
+import pathlib
+import re
+import statistics
+import sys
+
+import runkeep
+import runs
+
+RANK = {"pass": 3, "skip": 2, "fail": 1, "crash": 0}
+NUMBER = re.compile(r"^\d+-")
+# Kept runs that a noise needs, and the newest ones that are read for it.
+LEAST, NEWEST = 5, 100
+# A time moved if it did so by three standard deviations of a difference of two runs,
+# one taken as 1.4826 median absolute deviations. Times are whole seconds.
+DEVIATIONS, SECONDS = 3 * 1.4826 * 2 ** 0.5, 2
+
+
+def match_levels(old, new):
+    """(old level, new level) of the levels in both; a patch may have got another number."""
+    by_name = {level["name"]: level for level in old["levels"]}
+    by_words = {NUMBER.sub("", name): level for name, level in by_name.items()}
+    pairs, left = [], []
+    for level in new["levels"]:
+        found = by_name.get(level["name"]) or by_words.get(NUMBER.sub("", level["name"]))
+        if found:
+            pairs.append((found, level))
+        else:
+            left.append(level["name"])
+    met = {a["name"] for a, _ in pairs}
+    return pairs, [name for name in by_name if name not in met], left
+
+
+def at(levels):
+    return "at " + ", ".join(levels[:2]) + (f" and {len(levels) - 2} more" if len(levels) > 2 else "")
+
+
+def tests_changed(pairs):
+    """(got worse, line) of each change, those of several levels as one."""
+    found = {}
+    for old, new in pairs:
+        for test in [*old["tests"], *(t for t in new["tests"] if t not in old["tests"])]:
+            before, after = old["tests"].get(test), new["tests"].get(test)
+            if before and after and before[0] == after[0]:
+                continue
+            key = test, before and before[0], after and after[0]
+            entry = found.setdefault(key, ([], after and after[1]))
+            entry[0].append(new["name"])
+    out = []
+    for (test, before, after), (levels, detail) in found.items():
+        why = f" ({detail})" if detail else ""
+        if before is None:
+            # Even one that fails: nothing passed before.
+            out.append((False, f"new     {test}: {after}{why} {at(levels)}"))
+        elif after is None:
+            out.append((True, f"gone    {test}: was {before} {at(levels)}"))
+        else:
+            worse = RANK.get(after, 0) < RANK.get(before, 0)
+            out.append((worse, f"{'WORSE  ' if worse else 'better '} {test}: {before} to {after}{why} {at(levels)}"))
+    return sorted(out, key=lambda entry: not entry[0])
+
+
+def lines_changed(pairs):
+    """The same of problems and of kinds of lines; only a new problem is worse."""
+    found = {}
+    for old, new in pairs:
+        for key, ours, theirs in (("PROBLEM", new, old), ("solved ", old, new), ("log    ", new, old)):
+            field = "kernel_log" if key == "log    " else "problems"
+            known = {runkeep.kind(line) for line in theirs[field]}
+            for line in ours[field]:
+                if runkeep.kind(line) not in known:
+                    found.setdefault((key, runkeep.kind(line)), (line, []))[1].append(new["name"])
+    return [(key == "PROBLEM", f"{key} {'new: ' if key != 'solved ' else ''}{line} {at(levels)}")
+            for (key, _), (line, levels) in found.items()]
+
+
+def stage_key(run, name):
+    """Two runs' stages compare only if they built and booted the same levels."""
+    word = {"build": "built", "boot": "booted"}.get(name)
+    return name, tuple(level["name"] for level in run["levels"] if word and level[word])
+
+
+def times(run):
+    """What was timed -> seconds; a cached boot was not."""
+    out = {("boot of", level["name"]): level["boot_seconds"] for level in run["levels"] if level["booted"]}
+    out.update({("stage", *stage_key(run, name)): seconds for name, seconds in run["stages"].items()})
+    return out
+
+
+def noise(history, key):
+    """The median absolute deviation of that time, or None; and of how many runs."""
+    seen = [t[key] for t in history if key in t]
+    if len(seen) < LEAST:
+        return None, len(seen)
+    middle = statistics.median(seen)
+    return statistics.median(abs(s - middle) for s in seen), len(seen)
+
+
+def times_changed(old, new, history):
+    before, after = times(old), times(new)
+    out, unknown = [], 0
+    for key in (key for key in after if key in before):
+        a, b = before[key], after[key]
+        spread, count = noise(history, key)
+        unknown += spread is None
+        moved = abs(b - a) > SECONDS and (
+            max(a, b) > 2 * min(a, b) if spread is None else abs(b - a) > DEVIATIONS * spread)
+        if not moved:
+            continue
+        known = f"the noise is not known, {count} runs" if spread is None else \
+            f"median absolute deviation of {count} runs: {spread:g} s"
+        # Of a stage, the time also depends on what was cached.
+        worse = key[0] != "stage" and spread is not None and b > a
+        out.append((worse, f"{'SLOWER ' if worse else 'time   '} {key[0]} {key[1]}: {a} s to {b} s ({known})"))
+    if unknown:
+        out.append((False, f"note    the noise of {unknown} times is not known (fewer than {LEAST} kept runs of "
+                           f"{new['base']}, {new['flavour']}, on this host): only what more than doubled or "
+                           "halved is shown"))
+    return out
+
+
+def same_host(run, like):
+    return all(run[key] == like[key] for key in ("base", "flavour", "host"))
+
+
+def compare(old, new, room):
+    """All changes, as (got worse, line)."""
+    pairs, gone, added = match_levels(old, new)
+    if not pairs:
+        raise runs.BadRun(f"{old['name']} and {new['name']} have no level in common")
+    out = [(False, f"note    the {key}s differ: {old[key]} and {new[key]}")
+           for key in ("base", "flavour") if old[key] != new[key]]
+    out += [(False, f"note    only the {word} run has {', '.join(names)}")
+            for word, names in (("old", gone), ("new", added)) if names]
+    out += tests_changed(pairs) + lines_changed(pairs)
+    if same_host(old, new):
+        history = [times(run) for run in runs.kept(room, new["base"], NEWEST)[0] if same_host(run, new)]
+        out += times_changed(old, new, history)
+    else:
+        out.append((False, "note    times are not compared: base, flavour or host is another"))
+    return out
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--room", type=pathlib.Path, required=True)
+    parser.add_argument("--base", default="mainline")
+    parser.add_argument("run", nargs=2)
+    args = parser.parse_args()
+    try:
+        old, new = (runs.pick(args.room, word, args.base) for word in args.run)
+        changes = compare(old, new, args.room)
+    except (runs.BadRun, OSError) as err:
+        print(f"diff: {err}", file=sys.stderr)
+        return 1
+    print(runs.table([old, new]))
+    for _, line in changes:
+        print(line)
+    count = sum(worse for worse, _ in changes)
+    print(f"worse: {count}" if count else "nothing got worse")
+    return 2 if count else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

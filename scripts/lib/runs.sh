@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# Keeps each run of the matrix as one file in the cache, room "runs": lib/runs.py.
+
+# note_level LEVEL IMAGE DIR SECONDS: remembers that level for keep_run: its kernel, the
+# folder with its result.json, the seconds of its build. After boot_cached.
+run_levels=()
+note_level() {
+	local built=built booted=booted
+	# Older than this run: the image was there.
+	[ "$2" -nt "$TMP/levels" ] || built=cached
+	[ -z "$boot_was_cached" ] || booted=cached
+	run_levels+=("$1 $(cache_key "$2") $(cache_key "$INITRAMFS") $built $4 $booted $3/result.json")
+}
+
+# cache_key LINK: the key under which the cache has that file, or "none".
+cache_key() {
+	local file
+	file=$(readlink -f "$1") || { echo none; return 0; }
+	file=${file%/*}
+	echo "${file##*/}"
+}
+
+# keep_run WHICH FLAVOUR OUT ORDER: keeps the run of the levels noted: in OUT/run.json,
+# and in the cache. What fails here is a warning.
+keep_run() {
+	local said stages=() s qemu
+	qemu=$("$QEMU" --version 2>/dev/null) || qemu=
+	for s in "${stage_times[@]}"; do stages+=(--stage "$s"); done
+	if said=$(python3 "$LIB/runkeep.py" --room "$CACHE/runs" --out "$3/run.json" --order "$4" \
+		--expected "$EXPECTED" --base "$BASE" "${stages[@]}" --fact key="$KEY" --fact which="$1" \
+		--fact flavour="$2" --fact top="$TOP" --fact seconds="$SECONDS" --fact accelerator="${ACCEL:-}" \
+		--fact qemu="${qemu%%$'\n'*}" --fact guest_cpus="${SMP:-2}" --fact guest_memory="${MEM:-2G}" \
+		--fact guest_cpu="${CPU:-}" --fact kernel_arguments="${KARGS:-}" "${run_levels[@]}" 2>&1); then
+		say "run: $said"
+	else
+		say "warning: this run is not kept: ${said##*$'\n'}"
+	fi
+}
