@@ -44,6 +44,7 @@ boot_levels() {
 		"${boot_results[@]}" || rc=$?
 	say ""
 	[ "$rc" = 1 ] || keep_run "$which" "$flavour" "$out" "$order"
+	[ "$rc" = 1 ] || matrix_page "$out" "$order"
 	say "stages: $(printf '%s, ' "${stage_times[@]}")total $SECONDS s"
 	say "logs: $LOGS; results: $out"
 	return "$rc"

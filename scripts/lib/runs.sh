@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# Keeps each run of the matrix as one file in the cache, room "runs": lib/runs.py.
+# Keeps each run of the matrix as one file in the cache, room "runs" (lib/runs.py), and
+# makes a page of it (lib/page.py). Neither fails the run.
 
 # note_level LEVEL IMAGE DIR SECONDS: remembers that level for keep_run: its kernel, the
 # folder with its result.json, the seconds of its build. After boot_cached.
@@ -37,4 +38,11 @@ keep_run() {
 	else
 		say "warning: this run is not kept: ${said##*$'\n'}"
 	fi
+}
+
+# matrix_page OUT ORDER: makes OUT/matrix.html of the levels booted. After keep_run.
+matrix_page() {
+	local said
+	said=$(python3 "$LIB/page.py" --expected "$EXPECTED" --base "$BASE" --out "$1" --order "$2" \
+		"${boot_results[@]}" 2>&1) || say "warning: there is no page: ${said##*$'\n'}"
 }
