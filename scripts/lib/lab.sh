@@ -28,7 +28,7 @@ ME=${0##*/}
 if [ ! -e /proc/self/fd/0 ]; then exec </dev/null; fi
 
 shopt -s inherit_errexit
-export LC_ALL=C
+export LC_ALL=C PYTHONDONTWRITEBYTECODE=1
 umask 022
 
 . "$LIB/common.sh"

@@ -23,7 +23,7 @@ import runs
 RANK = {"pass": 3, "skip": 2, "fail": 1, "crash": 0}
 NUMBER = re.compile(r"^\d+-")
 # Kept runs that a noise needs, and the newest ones that are read for it.
-LEAST, NEWEST = 5, 100
+LEAST, NEWEST = 5, 50
 # A time moved if it did so by three standard deviations of a difference of two runs,
 # one taken as 1.4826 median absolute deviations. Times are whole seconds.
 DEVIATIONS, SECONDS = 3 * 1.4826 * 2 ** 0.5, 2
