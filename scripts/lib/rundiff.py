@@ -44,8 +44,12 @@ def match_levels(old, new):
     return pairs, [name for name in by_name if name not in met], left
 
 
+def some(levels):
+    return ", ".join(levels[:2]) + (f" and {len(levels) - 2} more" if len(levels) > 2 else "")
+
+
 def at(levels):
-    return "at " + ", ".join(levels[:2]) + (f" and {len(levels) - 2} more" if len(levels) > 2 else "")
+    return "at " + some(levels)
 
 
 def tests_changed(pairs):
@@ -143,7 +147,7 @@ def compare(old, new, room):
         raise runs.BadRun(f"{old['name']} and {new['name']} have no level in common")
     out = [(False, f"note    the {key}s differ: {old[key]} and {new[key]}")
            for key in ("base", "flavour") if old[key] != new[key]]
-    out += [(False, f"note    only the {word} run has {', '.join(names)}")
+    out += [(False, f"note    only the {word} run has {some(names)}")
             for word, names in (("old", gone), ("new", added)) if names]
     out += tests_changed(pairs) + lines_changed(pairs)
     if same_host(old, new):
