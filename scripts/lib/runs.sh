@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154 # stage_times, boot_results: matrix.sh
 #
 # Keeps each run of the matrix as one file in the cache, room "runs" (lib/runs.py), and
 # makes a page of it (lib/page.py). Neither fails the run.
