@@ -28,7 +28,9 @@ config_fragments() {
 }
 
 # configure OBJ FLAVOUR: configures a build folder, and compares each symbol of the
-# fragments with the .config, because Kconfig silently drops what it cannot satisfy.
+# fragments with the .config, because Kconfig silently drops what it cannot satisfy. With
+# LAB_SERIES the fragments were not written for this tree, so the dropped symbols are only
+# listed, in OBJ/lab-dropped.
 configure() {
 	local obj=$1 flavour=$2 name value got
 	config_fragments "$flavour" >"$TMP/want" || exit 1
@@ -40,6 +42,7 @@ configure() {
 		[ "${got:-n}" = "$value" ] ||
 			echo "$name is ${got:-not set}, not $value"
 	done <"$TMP/want" >"$TMP/bad"
+	if [ -n "${LAB_SERIES:-}" ]; then cp "$TMP/bad" "$obj/lab-dropped"; return; fi
 	[ ! -s "$TMP/bad" ] ||
 		die "Kconfig did not accept the $flavour config: $(paste -sd ';' "$TMP/bad")"
 }

@@ -81,8 +81,12 @@ lab_base() {
 		die "cannot make $LAB_DIR: set LAB_DIR to a folder you can write to"
 	LAB_DIR=$(cd "$LAB_DIR" && pwd)
 	export LAB_DIR
-	# A tree of the user is kept apart from the lab's tree.
+	# A tree of the user is kept apart from the lab's tree, and so is a series that is
+	# not this clone's ("try"): LAB_SERIES is the folder of its patches.
 	KEY=$BASE${KERNEL:+-user}
+	if [ -n "${LAB_SERIES:-}" ]; then
+		KEY=$BASE-try PATCHES=$LAB_SERIES SERIES=$LAB_SERIES/series
+	fi
 	TREE=$LAB_DIR/tree/$BASE	# where you edit the series, on branch "stack"
 	SRC=$LAB_DIR/src/$KEY		# where the lab builds; do not edit here
 	OBJ=$LAB_DIR/obj/$KEY
