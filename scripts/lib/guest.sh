@@ -45,11 +45,13 @@ choose_accel() {
 
 # boot_cached IMAGE INITRAMFS DIR: boots and tests with lib/boot-one, unless an earlier boot
 # without a problem had the same kernel, initramfs and QEMU arguments; FRESH=1 repeats
-# these too. ACCEL must be set. The logs are in DIR; boot_was_cached is set if they come
-# from an earlier boot. Returns 0, or the status of lib/boot-one if it could not run.
+# these too. ACCEL must be set, KTAP_READER may be. The logs are in DIR; boot_was_cached is
+# set if they come from an earlier boot. Returns 0, or the status of lib/boot-one if it
+# could not run.
 boot_cached() {
 	local key dir=$3 rc=0
-	key=$({ cat "$1" "$2" "$LIB/boot-one" "$LIB/ktap.py" "$TOP/scripts/guest/ktap-results"
+	key=$({ cat "$1" "$2" "$LIB/boot-one" "$LIB/ktap.py" ${KTAP_READER:+"$LIB/$KTAP_READER"} \
+		"$TOP/scripts/guest/ktap-results"
 		declare -f guest; "$QEMU" --version; echo "$ACCEL ${SMP:-} ${MEM:-} ${KARGS:-} ${CPU:-}"; } | sha)
 	boot_was_cached=
 	rm -rf "$dir"
