@@ -116,7 +116,8 @@ def cell(level, name):
 
 def row_end(level):
     state = "PROBLEM" if level["problems"] else "clean"
-    return f"{state}, {'cached' if level['cached'] else str(level['seconds']) + ' s'}"
+    how = level["cached"] or f"{level['seconds']} s"
+    return f"{state}, {'cached' if how is True else how}"
 
 
 def title(level):
