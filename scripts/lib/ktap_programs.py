@@ -1,0 +1,90 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""ktap_programs.py - as ktap.py, for a run of any targets of kselftest
+
+Usage: ktap_programs.py DIR [--seconds N] [--timed-out LIMIT]
+
+A test program that kselftest's runner started is the test TARGET:PROGRAM; what
+it reports itself are the tests TARGET:PROGRAM/NAME. Addresses and long numbers
+in names are replaced, as they differ from boot to boot. A program that failed
+or skipped for want of a tool of the guest is a skip "not run here: needs TOOL".
+Gives DIR/result.json, see ktap.py.
+Exit: as ktap.py.
+"""
+
+import re
+import sys
+
+import ktap
+
+PROGRAM = re.compile(r"^(?:# )?selftests: (?P<target>\S+): (?P<program>\S+)$")
+NEEDS = re.compile(r"(?:^|[\s/])(?P<tool>[\w.+-]+): (?:command )?not found\b")
+
+
+def stable(name):
+    """A test's name without what differs from boot to boot."""
+    name = re.sub(r"0x[0-9a-fA-F]+", "0xX", name)
+    return re.sub(r"\d{5,}", "N", name)
+
+
+class Programs(ktap.Run):
+    def __init__(self):
+        super().__init__()
+        self.current = None     # the program that runs, TARGET:PROGRAM
+        self.found = []         # its (name, result, note)
+        self.tool = None        # a tool that it did not find
+
+    def line(self, line):
+        if line == "lab: tests none":
+            self.plan = 0
+        if line.startswith("# "):
+            if m := PROGRAM.match(line):
+                self.current = f"{m['target']}:{m['program']}"
+            elif m := NEEDS.search(line):
+                self.tool = self.tool or m["tool"]
+        super().line(line)
+
+    def program(self, name, result, note):
+        if name == self.running:
+            self.running = None
+        self.crashed()
+        self.found.append((stable(name), result, note))
+
+    def test(self, name, result, note):
+        """Deeper levels are counted in the result of the level above."""
+        if name == self.running:
+            self.running = None
+
+    def crashed(self):
+        if self.running:
+            self.found.append((stable(self.running), "crash", "started and never ended"))
+            self.running = None
+
+    def store(self, whole, result, note):
+        """The result of a program, and those that it reported."""
+        self.add(whole, result, note)
+        times = {}
+        for name, verdict, detail in self.found:
+            times[name] = times.get(name, 0) + 1
+            self.add(f"{whole}/{name}" + (f"#{times[name]}" if times[name] > 1 else ""), verdict, detail)
+        self.found, self.tool, self.current = [], None, None
+
+    def runner(self, name, result, note):
+        self.crashed()
+        self.finished += 1
+        m = PROGRAM.match(name)
+        if self.tool and result != "pass":
+            result, note = "skip", f"not run here: needs {self.tool}"
+        self.store(f"{m['target']}:{m['program']}" if m else name, result, note)
+
+    def end(self, end_mark):
+        self.crashed()
+        if self.current:
+            self.store(self.current, "crash", "started and never ended")
+        super().end(end_mark)
+
+
+if __name__ == "__main__":
+    ktap.Run = Programs
+    ktap.__doc__ = __doc__
+    sys.exit(ktap.main())

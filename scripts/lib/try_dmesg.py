@@ -1,0 +1,74 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""try_dmesg.py - lines of kernel logs that are not in others
+
+Usage: try_dmesg.py LOG OTHER...
+
+LOG and OTHER are folders of a boot, with dmesg.log.gz and console.log. Lines are
+compared without what differs from boot to boot: times, addresses, process ids, numbers.
+Prints the lines of LOG that none of the OTHERs has, each once, as they are compared.
+Exit: 0; 1 there is no log.
+"""
+
+import argparse
+import pathlib
+import re
+import sys
+
+import ktap
+
+# In this order: the longer patterns first.
+RULES = [
+    (re.compile(r"^<\d+>"), ""),
+    (re.compile(r"^\[[^]]*\]\s*(\[[ TC]+\d+\]\s*)?"), ""),
+    (re.compile(r"0x[0-9a-fA-F]+"), "X"),
+    (re.compile(r"\b[0-9a-f]{8,}\b"), "X"),
+    (re.compile(r"\+X/X"), ""),
+    (re.compile(r"\b[0-9a-f]{2}(:[0-9a-f]{2}){2,}\b"), "X"),
+    # Not in names such as ext4 or x86_64.
+    (re.compile(r"(?<![A-Za-z_\d])-?\d+(\.\d+)*"), "N"),
+    (re.compile(r"N(?=[a-zA-Z%]+\b)[kKMG]?i?B?"), "N"),
+    (re.compile(r"\s+"), " "),
+]
+
+
+def normal(line):
+    """A line without what differs from boot to boot."""
+    for pattern, by in RULES:
+        line = pattern.sub(by, line)
+    return line.strip()
+
+
+def log_lines(directory):
+    directory = pathlib.Path(directory)
+    got = ktap.lines(directory / "dmesg.log.gz")
+    # The console is the only log of a kernel that died.
+    return [line for line in (got if any(got) else ktap.lines(directory / "console.log")) if line.strip()]
+
+
+def new_lines(log, others):
+    known = {normal(line) for other in others for line in log_lines(other)}
+    out = {}
+    for line in map(normal, log_lines(log)):
+        if line and line not in known:
+            out[line] = True
+    return list(out)
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("log", metavar="LOG", type=pathlib.Path)
+    parser.add_argument("others", metavar="OTHER", nargs="+", type=pathlib.Path)
+    args = parser.parse_args()
+    for directory in [args.log, *args.others]:
+        if not any(log_lines(directory)):
+            print(f"try_dmesg.py: {directory} has no log", file=sys.stderr)
+            return 1
+    for line in new_lines(args.log, args.others):
+        print(line)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,190 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""try_patches.py - a series of patches in any of its forms, as files for git am
+
+Usage: try_patches.py OUT SERIES
+
+SERIES is an mbox (or one mail), a folder of patches, a folder with a quilt
+"series" file, or that file. Cover letters and replies are left out. Patches
+that are numbered [n/m] are put in that order; all of them must be there, once.
+A patch without a mail's header (quilt) gets one.
+Gives: OUT/NNNN-SUBJECT.patch, a mail each, and OUT/series, their names in order.
+Prints "base-commit ID" and "prerequisite PATCH-ID" lines, if the mails have some.
+Exit: 0; 1 there is no series, with the reason.
+"""
+
+import argparse
+import email
+import email.header
+import email.policy
+import pathlib
+import re
+import sys
+
+FROM = re.compile(rb"^From \S+.*\d\d:\d\d:\d\d.* \d{4}\r?\n", re.M)
+HEADER = re.compile(rb"[A-Za-z][A-Za-z0-9-]*:[ \t]")
+DIFF = re.compile(r"^(diff --git \S|--- \S.*\n\+\+\+ \S)", re.M)
+NUMBER = re.compile(r"\[[^]]*?\b0*(\d+)/0*(\d+)[^]]*\]")
+MAIL = b"From mboxrd@z Thu Jan  1 00:00:00 1970\n"
+
+
+class BadInput(Exception):
+    pass
+
+
+class Patch:
+    """A mail: its bytes, subject, text, and number in the series, if it has one."""
+
+    def __init__(self, raw, name):
+        self.raw = raw
+        mail = email.message_from_bytes(raw, policy=email.policy.compat32)
+        decoded = email.header.make_header(email.header.decode_header(mail["Subject"] or name))
+        self.subject = re.sub(r"\s+", " ", str(decoded)).strip()
+        self.text = "\n".join(body(part) for part in mail.walk() if not part.is_multipart())
+        found = NUMBER.match(self.subject)
+        self.number, self.total = (int(found[1]), int(found[2])) if found else (None, None)
+
+    def is_patch(self):
+        reply = re.match(r"(re|aw|fwd?):", self.subject, re.I)
+        return not reply and self.number != 0 and bool(DIFF.search(self.text))
+
+    def slug(self):
+        title = re.sub(r"^(\[[^]]*\]\s*)+", "", self.subject)
+        return re.sub(r"[^A-Za-z0-9._]+", "-", title)[:52].strip("-.") or "patch"
+
+
+def body(part):
+    data = part.get_payload(decode=True) or b""
+    return data.decode("utf-8", errors="replace").replace("\r\n", "\n")
+
+
+def split_mbox(data, name):
+    """The mails of an mbox, or of a file that is one mail."""
+    starts = list(FROM.finditer(data))
+    if starts and starts[0].start() == 0:
+        ends = [m.start() for m in starts[1:]] + [len(data)]
+        return [Patch(data[m.end():end], name) for m, end in zip(starts, ends)]
+    if HEADER.match(data) and re.search(rb"^Subject:", data, re.M | re.I):
+        return [Patch(data, name)]
+    raise BadInput(f"{name} is no mbox: it does not begin as a mail")
+
+
+def plain(data, name):
+    """A quilt patch: a mail, or a diff with any text above it, which gets a header."""
+    if FROM.match(data):
+        return split_mbox(data, name)[0]
+    head = b""
+    if not re.match(rb"(From|Subject|Date):[ \t]", data):
+        head = b"\n"
+    top = data.split(b"\n\n", 1)[0] if not head else b""
+    if not re.search(rb"^Subject:", top, re.M):
+        head = b"Subject: [PATCH] " + re.sub(r"\.(patch|diff)$", "", name).encode() + b"\n" + head
+    if not re.search(rb"^From:", top, re.M):
+        head = b"From: unknown <unknown@localhost>\n" + head
+    return Patch(head + data, name)
+
+
+def read(path):
+    try:
+        return path.read_bytes()
+    except OSError as err:
+        raise BadInput(f"cannot read {path}: {err.strerror}") from err
+
+
+def quilt(series):
+    """The patches that a quilt series file names."""
+    out = []
+    for line in read(series).decode("utf-8", errors="replace").splitlines():
+        words = line.split("#", 1)[0].split()
+        if not words:
+            continue
+        if any(w.startswith("-") and w != "-p1" for w in words[1:]):
+            raise BadInput(f"{series}: '{line.strip()}': only -p1 is supported")
+        out.append(plain(read(series.parent / words[0]), pathlib.Path(words[0]).name))
+        if not DIFF.search(out[-1].text):
+            raise BadInput(f"{series}: {words[0]} has no diff")
+        out[-1].number = None       # the series file has the order
+    return out
+
+
+def is_series_file(path, data):
+    if path.name == "series":
+        return True
+    words = [line.split()[0] for line in data.decode("utf-8", errors="replace").splitlines()[:200]
+             if line.strip() and not line.startswith("#")]
+    return bool(words) and all((path.parent / w).is_file() for w in words)
+
+
+def collect(path):
+    """All mails of the series, in the order of the files."""
+    if path.is_dir():
+        if (path / "series").is_file():
+            return quilt(path / "series")
+        files = sorted(f for f in path.iterdir()
+                       if f.suffix in (".patch", ".diff", ".eml", ".mbox", ".mbx") and f.is_file())
+        if not files:
+            raise BadInput(f"{path} has no patches: no *.patch, *.eml, *.mbox and no series file")
+        mails = []
+        for f in files:
+            data = read(f)
+            single = f.suffix in (".patch", ".diff") and len(FROM.findall(data)) < 2
+            mails += [plain(data, f.name)] if single else split_mbox(data, f.name)
+        return mails
+    data = read(path)
+    if data[:2] == b"\x1f\x8b":
+        raise BadInput(f"{path} is packed: gunzip it first")
+    if FROM.match(data) is None and is_series_file(path, data):
+        return quilt(path)
+    if re.match(rb"(diff --git |--- \S)", data):
+        return [plain(data, path.name)]
+    return split_mbox(data, path)
+
+
+def in_order(patches, path):
+    """By their numbers, if they have some."""
+    numbered = [p for p in patches if p.number is not None]
+    if not numbered:
+        return patches
+    if len(numbered) < len(patches):
+        first = next(p for p in patches if p.number is None)
+        raise BadInput(f"{path}: some patches are numbered and '{first.subject}' is not: is it one series?")
+    seen = {}
+    for p in patches:
+        if p.number in seen or p.total != patches[0].total:
+            raise BadInput(f"{path} has more than one series in it: '{p.subject}' and "
+                           f"'{seen.get(p.number, patches[0]).subject}'")
+        seen[p.number] = p
+    missing = sorted(set(range(1, patches[0].total + 1)) - seen.keys())
+    if missing:
+        raise BadInput(f"{path}: patch {missing[0]} of {patches[0].total} is not in it")
+    return sorted(patches, key=lambda p: p.number)
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", metavar="OUT", type=pathlib.Path)
+    parser.add_argument("series", metavar="SERIES", type=pathlib.Path)
+    args = parser.parse_args()
+    try:
+        mails = collect(args.series)
+        patches = in_order([m for m in mails if m.is_patch()], args.series)
+        if not patches:
+            raise BadInput(f"{args.series} has no patch in it")
+        names = [f"{i:04}-{p.slug()}.patch" for i, p in enumerate(patches, 1)]
+        for name, patch in zip(names, patches):
+            (args.out / name).write_bytes(MAIL + patch.raw)
+        (args.out / "series").write_text("".join(f"{n}\n" for n in names), encoding="utf-8")
+    except (BadInput, OSError, LookupError) as err:
+        print(f"try: {err}", file=sys.stderr)
+        return 1
+    text = "\n".join(m.text for m in mails if not m.subject.lower().startswith("re:"))
+    for commit in re.findall(r"^base-commit: ([0-9a-f]{7,64})\s*$", text, re.M)[-1:]:
+        print("base-commit", commit)
+    for patch_id in re.findall(r"^prerequisite-patch-id: ([0-9a-f]{40,64})\s*$", text, re.M):
+        print("prerequisite", patch_id)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

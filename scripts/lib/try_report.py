@@ -1,0 +1,246 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""try_report.py - what each patch of a series changed
+
+Usage: try_report.py --work DIR --out DIR
+       try_report.py --worse BELOW DIR
+       try_report.py --state DIR
+
+The work folder is that of "lab try", and has "states" (see lib/try_levels.sh), "whole"
+(all patches of the series), "warnings/LEVEL" and "cost/LEVEL". Prints the matrix of the
+test programs and, by patch, what changed; OUT gets matrix.md with every test, and
+report.txt. A test whose result differed between two boots of a level is unstable, and
+is left out there; one that did so at the base is left out everywhere.
+--worse compares two boots; --state prints why a boot is of no use, if it is not.
+Exit: 0 nothing is worse; 2 something is, or a level is broken; 1 the input is no good.
+"""
+
+import argparse
+import pathlib
+import re
+import sys
+
+import ktap
+import matrix
+import try_dmesg
+
+RANK = {"crash": 0, "fail": 1, "skip": 2, "pass": 3}
+SHOWN = 12      # lines of one kind for a patch; report.txt has all
+
+
+def direction(old, new):
+    """What happened to a test, None if nothing; and whether that is worse."""
+    if old == new:
+        return None, False
+    if old is None:
+        return f"new, {new}", RANK[new] < RANK["skip"]
+    if new is None:
+        return f"gone, was {old}", True
+    return f"{old} -> {new}", RANK[new] < RANK[old]
+
+
+def load(directory, name=""):
+    return matrix.read_level(f"{name}={pathlib.Path(directory) / 'result.json'}")
+
+
+def reason(directory):
+    """Why a boot is of no use, or ''."""
+    got = load(directory)
+    began = any(line.startswith("lab: uname") for line in ktap.lines(pathlib.Path(directory) / "ktap.log"))
+    first = got["problems"][0] if got["problems"] else "no reason given"
+    if not began:
+        return f"does not boot: {first}"
+    late = [p for p in got["problems"] if p.startswith("not done after")]
+    if late:
+        running = [n for n, t in got["tests"].items() if t["result"] == "crash"]
+        return f"hangs{' in ' + running[0] if running else ''}: {late[0]}"
+    return ""
+
+
+def plain_problem(text):
+    """A problem without the file, and as a line of the log is compared."""
+    return try_dmesg.normal(re.sub(r"\S+/\S+\.(log|gz)(:\d+:)?", "", text))
+
+
+def changes(before, after, unstable):
+    """(text, worse) of each test, and of the boot as a whole."""
+    out = []
+    for name in [*before["tests"], *(n for n in after["tests"] if n not in before["tests"])]:
+        if name in unstable:
+            continue
+        old, new = (lv["tests"].get(name) for lv in (before, after))
+        what, worse = direction(old and old["result"], new and new["result"])
+        if what:
+            detail = f" ({new['detail']})" if new and new["detail"] and new["result"] != "pass" else ""
+            out.append((f"{name}: {what}{detail}", worse))
+    known = {plain_problem(p) for p in before["problems"]}
+    out += [(p, True) for p in after["problems"] if plain_problem(p) not in known]
+    return out
+
+
+class Level:
+    """A level: its state, the boots that show it, and the tests that differ between them."""
+
+    def __init__(self, name, state, detail):
+        self.name, self.state, self.detail = name, state, detail
+        self.boots, self.unstable = [], set()
+        self.data = {"name": name, "cached": detail.split(":")[0], "seconds": 0, "problems": [detail], "tests": {}}
+
+    def add_boot(self, directory):
+        got = load(directory, self.name)
+        self.boots.append(pathlib.Path(directory))
+        if len(self.boots) == 1:
+            self.data = got
+            return
+        names = self.data["tests"].keys() | got["tests"].keys()
+        self.unstable = {n for n in names if self.result(n) != got["tests"].get(n, {}).get("result")}
+        # What a second boot did not show is no fault of the patch.
+        known = {plain_problem(p) for p in got["problems"]}
+        self.data["problems"] = [p for p in self.data["problems"] if plain_problem(p) in known]
+
+    def result(self, name):
+        return self.data["tests"].get(name, {}).get("result")
+
+
+def read_states(path):
+    levels = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        name, state, detail = line.split("\t")
+        if state == "again":
+            levels[-1].add_boot(detail)
+            continue
+        level = Level(name, state, detail)
+        if state == "booted":
+            level.add_boot(detail)
+        elif state == "same":
+            below = next(lv for lv in levels if lv.name == detail)
+            level.boots, level.unstable = below.boots, below.unstable
+            level.data = {**below.data, "name": name, "cached": "same image", "problems": []}
+        levels.append(level)
+    return levels
+
+
+def read_lines(path):
+    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+
+
+def costs(work, name):
+    return {obj: float(s) for obj, s in (line.split() for line in read_lines(work / "cost" / name))}
+
+
+def log_news(level, below, base):
+    """Lines of the kernel's log that are new at the level, in each boot of it."""
+    if level.state != "booted":
+        return []
+    others = base.boots + below.boots
+    found = [try_dmesg.new_lines(boot, others) for boot in level.boots]
+    return [line for line in found[0] if all(line in more for more in found[1:])]
+
+
+def compile_news(work, level, known):
+    """What the objects of the level cost, and cost below."""
+    out = []
+    for obj, seconds in costs(work, level.name).items():
+        old = known.get(obj)
+        if old is None:
+            out.append(f"{obj}: new, {seconds:.2f} s")
+        else:
+            mark = "SLOWER " if seconds > old * 1.1 and seconds > old + 0.1 else ""
+            out.append(f"{mark}{obj}: {old:.2f} s -> {seconds:.2f} s")
+        known[obj] = seconds
+    return out
+
+
+def sections(levels, work):
+    """Of each patch: name, [(title, lines)], worse."""
+    base = below = levels[0]
+    known = costs(work, base.name)
+    for level in levels[1:]:
+        parts, worse = [], level.state == "broken"
+        if level.state == "broken":
+            parts.append(("broken", [level.detail]))
+        else:
+            found = changes(below.data, level.data, base.unstable | below.unstable | level.unstable)
+            worse = any(w for _, w in found)
+            parts.append(("tests", [("WORSE " if w else "") + text for text, w in sorted(found, key=lambda f: not f[1])]))
+            unsure = sorted(level.unstable - base.unstable) if level.boots != below.boots else []
+            parts.append(("unstable here: differs between two boots", unsure))
+            parts.append(("new in the kernel's log", log_news(level, below, base)))
+            below = level
+        parts.append(("new warnings, W=1", read_lines(work / "warnings" / level.name)))
+        parts.append(("CPU time of the compiler, without a cache, lesser of two", compile_news(work, level, known)))
+        yield level.name, parts, worse
+
+
+def show(name, parts, limit):
+    out = [name]
+    for title, lines in parts:
+        if not lines:
+            continue
+        out.append(f"  {title}:")
+        out += [f"    {line}" for line in lines[:limit]]
+        if limit and len(lines) > limit:
+            out.append(f"    and {len(lines) - limit} more, see report.txt")
+    if len(out) == 1:
+        out.append("  nothing changed")
+    return out
+
+
+def report(work, out):
+    levels = read_states(work / "states")
+    named = {lv.name for lv in levels}
+    left = [p.removesuffix(".patch") for p in read_lines(work / "whole") if p.removesuffix(".patch") not in named]
+    parts = list(sections(levels, work))
+    datas = [lv.data for lv in levels]
+    names = list(dict.fromkeys(n for d in datas for n in d["tests"]))
+    changed = {n for before, after in zip(datas, datas[1:]) if after["tests"]
+               for n in names if before["tests"].get(n, {}).get("result") != after["tests"].get(n, {}).get("result")}
+    shown = [n for n in names if "/" not in n.split(":")[-1] or n in changed]
+    worse = [name for name, _, bad in parts if bad]
+
+    tail = []
+    if levels[0].unstable:
+        tail += ["left out, as they differ between two boots of the base:",
+                 *(f"  {n}" for n in sorted(levels[0].unstable))]
+    if left:
+        tail.append(f"not tried, as they come after: {', '.join(left)}")
+    tail.append(f"WORSE or broken: {', '.join(worse)}" if worse else "no test got worse")
+    out.mkdir(parents=True, exist_ok=True)
+    turned = [f"{name}: {line}" for name, kinds, _ in parts for title, lines in kinds if title == "tests" for line in lines]
+    (out / "matrix.md").write_text(matrix.markdown(datas, names, turned, []), encoding="utf-8")
+    whole = [line for name, kinds, _ in parts for line in show(name, kinds, None)]
+    (out / "report.txt").write_text("\n".join([*whole, *tail]) + "\n", encoding="utf-8")
+
+    print(matrix.terminal(datas, shown))
+    print()
+    for name, kinds, _ in parts:
+        print("\n".join(show(name, kinds, SHOWN)))
+    print()
+    print("\n".join(tail))
+    return 2 if worse else 0
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=pathlib.Path)
+    parser.add_argument("--out", type=pathlib.Path)
+    parser.add_argument("--worse", nargs=2, type=pathlib.Path, metavar=("BELOW", "DIR"))
+    parser.add_argument("--state", type=pathlib.Path)
+    args = parser.parse_args()
+    try:
+        if args.state:
+            print(reason(args.state))
+            return 0
+        if args.worse:
+            return 2 if any(w for _, w in changes(*(load(d) for d in args.worse), set())) else 0
+        if not args.work or not args.out:
+            parser.error("--work and --out are needed")
+        return report(args.work, args.out)
+    except (matrix.BadInput, OSError, ValueError, StopIteration) as err:
+        print(f"try_report.py: {err}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# "try": a series in any form becomes levels of a tree of the lab's own. LAB_SERIES has
+# its patches, and "series" names those that apply; $TMP/broken has "NAME<tab>WHY" of
+# the one that does not.
+
+# series_form SERIES: range, path or id; dies if it is none.
+series_form() {
+	if [ -e "$1" ]; then
+		echo path
+	elif [[ $1 == *..* && $1 != */* ]] || [[ $1 == *..* && -n ${KERNEL:-} ]]; then
+		[ -n "${KERNEL:-}" ] || die "$1 is a range of commits: say with KERNEL=/path/to/linux of which tree"
+		echo range
+	elif [[ $1 == *@* ]]; then
+		echo id
+	else
+		die "no $1: SERIES is an mbox, a folder of patches, a range A..B of KERNEL's commits, or a message id"
+	fi
+}
+
+# patches_of PATH: fills LAB_SERIES; $TMP/about has what the mails say of their base.
+patches_of() {
+	"$LIB/try_patches.py" "$LAB_SERIES" "$1" >"$TMP/about" || exit 1
+}
+
+# patches_by_id ID: the same of a thread that b4 finds.
+patches_by_id() {
+	local id=${1#<} found
+	id=${id%>}
+	command -v b4 >/dev/null || die "no b4 here: install it, or give the mails as an mbox"
+	mkdir -p "$TMP/b4"
+	run timeout 120 b4 -q am -o "$TMP/b4" "$id" >"$TMP/b4.log" 2>&1 </dev/null ||
+		die "b4 cannot get $id (no network?): $(grep -v '^ *$' "$TMP/b4.log" | tail -n 1)"
+	found=$(find "$TMP/b4" -name '*.mbx' | head -n 1)
+	[ -n "$found" ] || die "b4 found no patches for $id: $(tail -n 1 "$TMP/b4.log")"
+	patches_of "$found"
+}
+
+# range_of RANGE: the same of commits in KERNEL. Sets base and tip.
+range_of() {
+	local a=${1%%..*} b=${1#*..} n=0 subject
+	[[ $b != .* ]] || die "$1 is no range A..B"
+	tip=$(git -C "$KERNEL" rev-parse -q --verify "${b:-HEAD}^{commit}") || die "KERNEL has no commit '$b'"
+	a=$(git -C "$KERNEL" rev-parse -q --verify "${a:-HEAD}^{commit}") || die "KERNEL has no commit '${1%%..*}'"
+	base=$(git -C "$KERNEL" merge-base "$a" "$tip") || die "$1: the commits have nothing in common"
+	[ -z "$(git -C "$KERNEL" rev-list --merges -n 1 "$base..$tip")" ] || die "$1 has a merge in it: give a range of single patches"
+	while read -r subject; do
+		n=$((n + 1))
+		printf '%04d-%s.patch\n' "$n" "$subject"
+	done < <(git -C "$KERNEL" log --reverse --format=%f "$base..$tip") >"$LAB_SERIES/series"
+	[ -s "$LAB_SERIES/series" ] || die "$1 has no commits"
+	: >"$TMP/about"
+}
+
+# with_prerequisites COMMIT: the last commit of KERNEL after that one that has a patch
+# which the series wants below it; nothing if one is missing.
+with_prerequisites() {
+	local ids last
+	ids=$(sed -n 's/^prerequisite //p' "$TMP/about")
+	git -C "$KERNEL" log -p -n 5000 --no-merges "$1..HEAD" 2>/dev/null | git patch-id --stable >"$TMP/ids"
+	[ "$(grep -cF "$ids" "$TMP/ids")" = "$(wc -l <<<"$ids")" ] || return 0
+	# The newest commit comes first.
+	last=$(grep -m1 -F "$ids" "$TMP/ids")
+	echo "${last#* }"
+}
+
+# base_in_kernel: sets base to the commit that the mails name, if KERNEL has it, or HEAD.
+base_in_kernel() {
+	local named found=
+	base=$(git -C "$KERNEL" rev-parse 'HEAD^{commit}')
+	why="HEAD of KERNEL"
+	named=$(sed -n 's/^base-commit //p' "$TMP/about")
+	[ -n "$named" ] || return 0
+	named=$(git -C "$KERNEL" rev-parse -q --verify "$named^{commit}") || {
+		why+="; it does not have the series' base-commit"
+		return 0
+	}
+	if grep -q '^prerequisite ' "$TMP/about"; then
+		found=$(with_prerequisites "$named")
+		if [ -z "$found" ]; then
+			why+="; KERNEL does not have the patches that the series has as prerequisites"
+			return 0
+		fi
+	fi
+	base=${found:-$named}
+	why="the series' base-commit${found:+ with its prerequisites}"
+}
+
+# nearest_base COMMIT: the base of the lab whose config fits that version of KERNEL best:
+# the newest that is not newer, or the oldest.
+nearest_base() {
+	local version b v best
+	version=$(git -C "$KERNEL" show "$1:Makefile" 2>/dev/null | awk '$1 == "VERSION" { v = $3 } $1 == "PATCHLEVEL" { print v "." $3; exit }')
+	[ -n "$version" ] || die "KERNEL is no kernel tree: $1 has no Makefile with a version"
+	best=
+	for b in $(bases); do
+		v=$(sed -n 's/^BASE_VERSION=v//p' "$TOP/configs/$b.base")
+		best=$b
+		[ "$(printf '%s\n' "$v" "$version" | sort -V | head -n 1)" != "$v" ] || break
+	done
+	echo "$best"
+}
+
+# make_tree REPO: SRC is a repository of its own that borrows the objects of REPO,
+# at the commit $base.
+make_tree() {
+	local from
+	from=$(git -C "$1" rev-parse --path-format=absolute --git-common-dir)/objects
+	need_space 6
+	if [ "$(cat "$SRC/.git/objects/info/alternates" 2>/dev/null)" != "$from" ]; then borrow "$1" "$SRC"; fi
+	rm -rf "$SRC/.git/rebase-apply" "$SRC/.git/index.lock"
+	progress "tree to build in" "$TMP/log" lab_git -C "$SRC" checkout -q -f --detach "$base" ||
+		die "cannot check out $base of $1: $(tail -n 1 "$TMP/log")"
+	lab_git -C "$SRC" clean -q -ffdx
+	lab_git -C "$SRC" tag -f base "$base" >/dev/null
+	lab_git -C "$SRC" update-ref "$STACK_REF" "$base"
+}
+
+# apply_patches: the patches as commits, until one does not apply.
+apply_patches() {
+	local p
+	: >"$TMP/applied"
+	while read -r p; do
+		if ! GIT_COMMITTER_NAME=lab GIT_COMMITTER_EMAIL=lab@localhost lab_git -C "$SRC" am -q --no-3way \
+			--whitespace=nowarn --committer-date-is-author-date "$LAB_SERIES/$p" >"$TMP/am" 2>&1 </dev/null; then
+			lab_git -C "$SRC" am --abort >/dev/null 2>&1 || lab_git -C "$SRC" reset -q --hard
+			printf '%s\tdoes not apply: %s\n' "${p%.patch}" \
+				"$(grep -m1 -E '^(error|fatal):' "$TMP/am" || tail -n 1 "$TMP/am")" >>"$TMP/broken"
+			break
+		fi
+		echo "$p" >>"$TMP/applied"
+	done <"$LAB_SERIES/series"
+	cp "$LAB_SERIES/series" "$TMP/whole"
+	cp "$TMP/applied" "$LAB_SERIES/series"
+	lab_git -C "$SRC" update-ref "$STACK_REF" "$(git -C "$SRC" rev-parse HEAD)"
+}

@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# "try": which tests are run, and how they are built and packed.
+#
+# A word is a target of kselftest, TARGET, or one program of it, TARGET:PROGRAM.
+
+TRY_TABLE=$LIB/try.targets
+SELFTESTS=tools/testing/selftests
+
+# table_words: what the table has for the files on stdin, a word a line, each once.
+table_words() {
+	local pattern words f
+	local -a files
+	mapfile -t files
+	while read -r pattern words; do
+		for f in "${files[@]}"; do
+			# shellcheck disable=SC2053 # a pattern on purpose
+			if [[ $f == $pattern ]]; then
+				tr ' ' '\n' <<<"$words"
+				break
+			fi
+		done
+	done < <(grep -v '^#' "$TRY_TABLE") | awk 'NF && !seen[$0]++'
+}
+
+# touched_targets COMMIT: the targets of kselftest that the files on stdin belong to,
+# where the table has no line for them: the nearest folder with a Makefile.
+touched_targets() {
+	local f dir
+	while read -r f; do
+		[[ $f == "$SELFTESTS"/*/* && -z $(table_words <<<"$f") ]] || continue
+		dir=${f%/*}
+		while [ "$dir" != "$SELFTESTS" ]; do
+			if git -C "$SRC" cat-file -e "$1:$dir/Makefile" 2>/dev/null; then
+				echo "${dir#"$SELFTESTS/"}"
+				break
+			fi
+			dir=${dir%/*}
+		done
+	done | awk '!seen[$0]++'
+}
+
+# touched_programs: the words of the files on stdin that could be programs of a target
+# that the table has a line for.
+touched_programs() {
+	sed -nE "s,^$SELFTESTS/(mm)/([^/]+)\.c\$,\1:\2,p"
+}
+
+# targets_of WORD...: their targets, each once.
+targets_of() {
+	printf '%s\n' "$@" | sed -e '/^CONFIG_/d' -e 's/:.*//' -e '/^$/d' | awk '!seen[$0]++'
+}
+
+# check_words COMMIT WORD...: there are such targets.
+check_words() {
+	local commit=$1 t
+	shift
+	for t in $(targets_of "$@"); do
+		case $t in .* | /* | */) t=none:$t ;; esac
+		git -C "$SRC" cat-file -e "$commit:$SELFTESTS/$t/Makefile" 2>/dev/null ||
+			die "TESTS: kselftest has no target '$t' at the series' tip: there is no $SELFTESTS/$t/Makefile"
+	done
+}
+
+# tests_config COMMIT WORD...: a config fragment, the same for all series with tests of the
+# table, so that a base is built once: what the "config" files of all its targets and of
+# the WORDs' say, and the table. There are no modules in the guest, so what would be one
+# is left out.
+tests_config() {
+	local commit=$1 t
+	local -a all
+	shift
+	mapfile -t all < <(grep -v '^#' "$TRY_TABLE" | cut -d' ' -f2- | tr -s ' ' '\n')
+	for t in $(targets_of "${all[@]}" "$@"); do
+		git -C "$SRC" show "$commit:$SELFTESTS/$t/config" 2>/dev/null | grep -E '^CONFIG_[A-Z0-9_]+=' | grep -v '=m$' || true
+	done
+	printf '%s\n' "${all[@]}" | grep '^CONFIG_'
+}
+
+# target_programs TARGET: "KIND NAME" lines of what its Makefile says: gen, ext, file
+# (programs that are built), custom, script.
+target_programs() {
+	# shellcheck disable=SC2016 # make's own
+	make -s --no-print-directory -C "$SRC/$SELFTESTS/$1" OUTPUT="$OBJ/selftests/kselftest/$1" --eval='lab_list: ; @printf "%s\n" \
+		$(addprefix gen:,$(notdir $(TEST_GEN_PROGS))) $(addprefix ext:,$(notdir $(TEST_GEN_PROGS_EXTENDED))) \
+		$(addprefix file:,$(notdir $(TEST_GEN_FILES))) $(addprefix custom:,$(notdir $(TEST_CUSTOM_PROGS))) \
+		$(addprefix script:,$(TEST_PROGS))' lab_list 2>/dev/null | sed -n 's/^\(gen\|ext\|file\|custom\|script\):/\1 /p'
+}
+
+# choose_programs TARGET WORD...: sets gen, ext, helpers, custom and scripts to what is
+# to be built and run of the target. With LAX, a program that is not there is left out.
+choose_programs() {
+	local target=$1 all word name kind
+	shift
+	mkdir -p "$OBJ/selftests/kselftest/$target"
+	all=$(target_programs "$target")
+	[ -n "$all" ] || die "the Makefile of kselftest's target '$target' names no program"
+	of() { sed -n "s/^$1 //p" <<<"$all"; }
+	gen='' ext='' helpers=$(of file) custom='' scripts=''
+	if [[ " $* " == *" $target "* ]]; then
+		gen=$(of gen) ext=$(of ext) custom=$(of custom)
+		# One that is named as a script and is built is a program.
+		scripts=$(of script | grep -vxF -e "${helpers:-/}" || true)
+		gen+=$'\n'$(of script | grep -xF -e "${helpers:-/}" || true)
+		return
+	fi
+	for word; do
+		name=${word#"$target:"}
+		[ "$name" != "$word" ] || continue
+		kind=$(awk -v n="$name" '$2 == n { print $1; exit }' <<<"$all")
+		case $kind in
+		gen | ext | file) gen+=" $name" ;;
+		custom) custom+=" $name" ;;
+		script) scripts+=" $name" ;;
+		*) [ -n "${LAX:-}" ] || die "TESTS: kselftest's target '$target' has no program '$name'; it has: $(cut -d' ' -f2 <<<"$all" | paste -sd' ')" ;;
+		esac
+	done
+	[ -n "$scripts" ] || helpers=
+}
+
+# make_target TARGET GOAL ARG...: kselftest's own make, for what choose_programs chose.
+make_target() {
+	local target=$1 goal=$2 o=$OBJ/selftests/kselftest/$1/
+	shift 2
+	# shellcheck disable=SC2086 # lists of words
+	make -C "$SRC/$SELFTESTS" O="$OBJ/selftests" TARGETS="$target" INSTALL_DEP_TARGETS= KSFT_INSTALL_PATH="$ksft" -j"$JOBS" \
+		TEST_GEN_PROGS="${gen:+$(printf "$o%s " $gen)}" TEST_GEN_PROGS_EXTENDED="${ext:+$(printf "$o%s " $ext)}" \
+		TEST_GEN_FILES="${helpers:+$(printf "$o%s " $helpers)}" TEST_CUSTOM_PROGS="${custom:+$(printf "$o%s " $custom)}" \
+		TEST_PROGS="${scripts//$'\n'/ }" TEST_GEN_MODS_DIR= "$@" "$goal"
+}
+
+# built LIST: those of them that are there.
+built() {
+	local p
+	for p in $1; do
+		[ ! -e "$OBJ/selftests/kselftest/$target/$p" ] || echo "$p"
+	done
+}
+
+# build_target TARGET WORD...: builds and installs it in $ksft, and adds its tests to
+# $ksft.list; what cannot be run is in $ksft.notes.
+build_target() {
+	local target=$1 gen ext helpers custom scripts p interpreter log=$LOGS/selftests-${1//\//-}.log
+	choose_programs "$@"
+	[ -n "${gen// /}$custom$scripts" ] || return 0
+	[ -n "${gen//[[:space:]]/}" ] || gen=
+	run make_target "$target" all -k >"$log" 2>&1 || true
+	for p in $gen $custom; do
+		[ -e "$OBJ/selftests/kselftest/$target/$p" ] ||
+			echo "$target:$p does not build: $(grep -m1 -E "(^|[ /])${p//-/[-_]}\.c:.*error" "$log" || first_error "$log")" >>"$ksft.notes"
+	done
+	gen=$(built "$gen") ext=$(built "$ext") helpers=$(built "$helpers") custom=$(built "$custom")
+	run make_target "$target" install >>"$log" 2>&1 ||
+		die "kselftest's target '$target' cannot be installed: $(first_error "$log"); see $log"
+	for p in $scripts; do
+		interpreter=$(sed -nE '1s,^#! *([^ ]*/env )?([^ ]*/)?([^ ]+).*,\3,p' "$ksft/$target/$p" 2>/dev/null)
+		case $interpreter in
+		sh | bash | '') continue ;;
+		*) echo "$target:$p needs $interpreter" >>"$ksft.notes" ;;
+		esac
+		sed -i "\,^$target:$p\$,d" "$ksft/kselftest-list.txt"
+	done
+	cat "$ksft/kselftest-list.txt" >>"$ksft.list"
+}
+
+# make_selftests COMMIT ROOT WORD...: builds the tests at the COMMIT, and installs them
+# in ROOT/kselftest. What is not run is in $TMP/notes.
+make_selftests() {
+	local commit=$1 root=$2 ksft=$TMP/ksft t log=$LOGS/selftests.log key kept
+	shift 2
+	key=$({ git -C "$SRC" rev-parse "$commit:$SELFTESTS" "$commit:tools/include" "$commit:include/uapi" "$commit:arch"
+		gcc --version; echo "$@" "${LAX:-}"; cat "$LIB/try_tests.sh"; } | sha)
+	kept=$CACHE/selftests/try-$key
+	if [ ! -f "$kept/ksft.tar" ]; then
+		need_space 2
+		rm -rf "$OBJ/selftests" "$ksft" && mkdir -p "$ksft"
+		: >"$ksft.list" && : >"$ksft.notes"
+		lab_git -C "$SRC" checkout -q -f --detach "$commit"
+		run make -C "$SRC" O="$OBJ/selftests" -j"$JOBS" headers >"$log" 2>&1 ||
+			die "make headers failed: $(first_error "$log"); see $log"
+		for t in $(targets_of "$@"); do
+			say "  $t"
+			build_target "$t" "$@"
+		done
+		if [ -d "$ksft/kselftest" ]; then cp "$ksft.list" "$ksft/kselftest-list.txt"; fi
+		if grep -qs override-timeout "$ksft/run_kselftest.sh"; then echo "-o 120" >"$ksft/lab-arguments"; fi
+		tar -C "$ksft" -cf "$TMP/ksft.tar" .
+		cp "$ksft.notes" "$TMP/notes"
+		cache_put selftests "try-$key" "$TMP/ksft.tar" "$TMP/notes"
+	else
+		say "  cached"
+	fi
+	mkdir -p "$root/kselftest"
+	tar -C "$root/kselftest" -xf "$kept/ksft.tar"
+	cp "$kept/notes" "$TMP/notes"
+}
