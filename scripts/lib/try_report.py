@@ -191,9 +191,9 @@ def report(work, out):
     named = {lv.name for lv in levels}
     left = [p.removesuffix(".patch") for p in read_lines(work / "whole") if p.removesuffix(".patch") not in named]
     parts = list(sections(levels, work))
-    datas = [lv.data for lv in levels]
-    names = list(dict.fromkeys(n for d in datas for n in d["tests"]))
-    changed = {n for before, after in zip(datas, datas[1:]) if after["tests"]
+    rows = [lv.data for lv in levels]
+    names = list(dict.fromkeys(n for d in rows for n in d["tests"]))
+    changed = {n for before, after in zip(rows, rows[1:]) if after["tests"]
                for n in names if before["tests"].get(n, {}).get("result") != after["tests"].get(n, {}).get("result")}
     shown = [n for n in names if "/" not in n.split(":")[-1] or n in changed]
     worse = [name for name, _, bad in parts if bad]
@@ -207,11 +207,11 @@ def report(work, out):
     tail.append(f"WORSE or broken: {', '.join(worse)}" if worse else "no test got worse")
     out.mkdir(parents=True, exist_ok=True)
     turned = [f"{name}: {line}" for name, kinds, _ in parts for title, lines in kinds if title == "tests" for line in lines]
-    (out / "matrix.md").write_text(matrix.markdown(datas, names, turned, []), encoding="utf-8")
+    (out / "matrix.md").write_text(matrix.markdown(rows, names, turned, []), encoding="utf-8")
     whole = [line for name, kinds, _ in parts for line in show(name, kinds, None)]
     (out / "report.txt").write_text("\n".join([*whole, *tail]) + "\n", encoding="utf-8")
 
-    print(matrix.terminal(datas, shown))
+    print(matrix.terminal(rows, shown))
     print()
     for name, kinds, _ in parts:
         print("\n".join(show(name, kinds, SHOWN)))
