@@ -55,7 +55,7 @@ kernel_make() {
 	shift
 	if command -v ccache >/dev/null; then cc='ccache gcc'; fi
 	KBUILD_BUILD_TIMESTAMP='2026-01-01' KBUILD_BUILD_USER=lab KBUILD_BUILD_HOST=lab \
-		KBUILD_BUILD_VERSION=1 CCACHE_BASEDIR=$LAB_DIR CCACHE_NOHASHDIR=1 \
+		KBUILD_BUILD_VERSION=1 CCACHE_BASEDIR=${SRC%/src/*} CCACHE_NOHASHDIR=1 \
 		make -C "$SRC" O="$obj" CC="$cc" HOSTCC="$cc" LOCALVERSION= -j"$JOBS" "$@"
 }
 

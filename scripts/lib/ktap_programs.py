@@ -18,6 +18,8 @@ import sys
 import ktap
 
 PROGRAM = re.compile(r"^(?:# )?selftests: (?P<target>\S+): (?P<program>\S+)$")
+# Some programs give a skipped test no name before the "#".
+SKIPPED = re.compile(r"^# ok \d+ # SKIP (?P<name>\S.*)$")
 NEEDS = re.compile(r"(?:^|[\s/])(?P<tool>[\w.+-]+): (?:command )?not found\b")
 
 
@@ -40,6 +42,8 @@ class Programs(ktap.Run):
         if line.startswith("# "):
             if m := PROGRAM.match(line):
                 self.current = f"{m['target']}:{m['program']}"
+            elif m := SKIPPED.match(line):
+                self.program(m["name"], "skip", "")
             elif m := NEEDS.search(line):
                 self.tool = self.tool or m["tool"]
         super().line(line)

@@ -81,19 +81,21 @@ lab_base() {
 		die "cannot make $LAB_DIR: set LAB_DIR to a folder you can write to"
 	LAB_DIR=$(cd "$LAB_DIR" && pwd)
 	export LAB_DIR
-	# A tree of the user is kept apart from the lab's tree, and so is a series that is
-	# not this clone's ("try"): LAB_SERIES is the folder of its patches.
+	# A tree of the user is kept apart from the lab's tree. LAB_SERIES is the folder of a
+	# series that is not this clone's ("try"): all that it needs is below try/, under the
+	# same names, because paths are part of what the compiler cache looks for.
 	KEY=$BASE${KERNEL:+-user}
+	local room=$LAB_DIR
 	if [ -n "${LAB_SERIES:-}" ]; then
-		KEY=$BASE-try PATCHES=$LAB_SERIES SERIES=$LAB_SERIES/series
+		KEY=$BASE PATCHES=$LAB_SERIES SERIES=$LAB_SERIES/series room=$LAB_DIR/try
 	fi
 	TREE=$LAB_DIR/tree/$BASE	# where you edit the series, on branch "stack"
-	SRC=$LAB_DIR/src/$KEY		# where the lab builds; do not edit here
-	OBJ=$LAB_DIR/obj/$KEY
-	IMAGES=$LAB_DIR/images/$KEY	# links into the cache
+	SRC=$room/src/$KEY		# where the lab builds; do not edit here
+	OBJ=$room/obj/$KEY
+	IMAGES=$room/images/$KEY	# links into the cache
 	INITRAMFS=$LAB_DIR/images/initramfs.gz	# one for all bases
-	LOGS=$LAB_DIR/logs/$KEY
-	RESULTS=$LAB_DIR/results/$KEY
+	LOGS=$room/logs/$KEY
+	RESULTS=$room/results/$KEY
 	mkdir -p "$IMAGES" "$LOGS" "$RESULTS" "$LAB_DIR/tmp"
 
 	CACHE=${XDG_CACHE_HOME:-${HOME:-$LAB_DIR}/.cache}/oom-reaper-lab

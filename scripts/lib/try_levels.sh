@@ -9,7 +9,7 @@
 # and the folder follow.
 
 state() {
-	printf '%s\t%s\t%s\n' "$@" >>"$TMP/states"
+	printf '%s\t%s\t%s\n' "$1" "$2" "${3//$'\t'/ }" >>"$TMP/states"
 }
 
 # boot_level NAME DIR: boots it; DIR is where the logs are. Returns 1, with the reason in
