@@ -6,6 +6,7 @@ Usage: try_dmesg.py LOG OTHER...
 
 LOG and OTHER are folders of a boot, with dmesg.log.gz and console.log. Lines are
 compared without what differs from boot to boot: times, addresses, process ids, numbers.
+Stacks and registers are left out.
 Prints the lines of LOG that none of the OTHERs has, each once, as they are compared.
 Exit: 0; 1 there is no log.
 """
@@ -30,6 +31,9 @@ RULES = [
     (re.compile(r"N(?=[a-zA-Z%]+\b)[kKMG]?i?B?"), "N"),
     (re.compile(r"\s+"), " "),
 ]
+# What an OOM kill prints by right, and differs each time: the stack and the registers.
+TRACE = re.compile(r"^(<\d+>)?\[[^]]*\]\s*(\[[ TC]+\d+\]\s*)?"
+                   r"((\? )?[\w.]+\+0x[0-9a-f]+/0x[0-9a-f]+|R\w\w: |\w\w: [0-9a-f]{4} |Code: |</?TASK>)")
 
 
 def normal(line):
@@ -43,7 +47,8 @@ def log_lines(directory):
     directory = pathlib.Path(directory)
     got = ktap.lines(directory / "dmesg.log.gz")
     # The console is the only log of a kernel that died.
-    return [line for line in (got if any(got) else ktap.lines(directory / "console.log")) if line.strip()]
+    got = got if any(got) else ktap.lines(directory / "console.log")
+    return [line for line in got if line.strip() and not TRACE.match(line)]
 
 
 def new_lines(log, others):

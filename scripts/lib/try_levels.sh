@@ -69,6 +69,19 @@ booted_as() {
 	echo "$name"
 }
 
+# keep_folder: where the base's image is in the cache, a build folder of an earlier series
+# is what the first level begins with: build looks up what changed since.
+keep_folder() {
+	local d
+	[ ! -e "$OBJ/lean/base/lab-commit" ] || return 0
+	for d in "$OBJ"/lean/*/; do
+		[ -e "$d/lab-commit" ] || continue
+		rm -rf "$OBJ/lean/base"
+		mv "$d" "$OBJ/lean/base"
+		return
+	done
+}
+
 # try_levels: all levels, the base first. Without a base that boots there is nothing to
 # compare with.
 try_levels() {
@@ -76,6 +89,7 @@ try_levels() {
 	count=$(levels | wc -l)
 	last=
 	: >"$TMP/states"
+	keep_folder
 	while read -r name _ <&3; do
 		n=$((n + 1))
 		say "level $n of $count: $name"
