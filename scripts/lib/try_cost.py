@@ -5,8 +5,8 @@
 Usage: try_cost.py OBJ OBJECT...
 
 OBJ is a build folder of the kernel, OBJECT a file in it that was built. Each is
-compiled twice more, by the command that Kbuild left, without a compiler cache; the
-object is thrown away. Prints "OBJECT SECONDS", the lesser of user and system time.
+compiled three times more, by the command that Kbuild left, without a compiler cache; the
+object is thrown away. Prints "OBJECT SECONDS", the least of the three, user and system time.
 Exit: 0; 1 an object cannot be compiled, with the reason.
 """
 
@@ -17,7 +17,7 @@ import re
 import subprocess
 import sys
 
-RUNS = 2
+RUNS = 3
 
 
 class Unknown(Exception):

@@ -33,7 +33,7 @@ try_level() {
 		cat "$TMP/err" >&2
 		sed -n 's/.*does not build: //p' "$TMP/err" | head -n 1 >"$TMP/why"
 		[ -s "$TMP/why" ] || tail -n 1 "$TMP/err" >"$TMP/why"
-		state "$name" broken "does not build: $(cat "$TMP/why")"
+		state "$name" broken "does not build: $(sed 's,^\(\.\./\)*src/[^/]*/,,' "$TMP/why")"
 		return
 	fi
 	if [ -n "$below" ] && cmp -s "$image" "$IMAGES/$below-lean/bzImage"; then

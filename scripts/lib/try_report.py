@@ -145,7 +145,7 @@ def compile_news(work, level, known):
         if old is None:
             out.append(f"{obj}: new, {seconds:.2f} s")
         else:
-            mark = "SLOWER " if seconds > old * 1.1 and seconds > old + 0.1 else ""
+            mark = "SLOWER " if seconds > old * 1.25 and seconds > old + 0.2 else ""
             out.append(f"{mark}{obj}: {old:.2f} s -> {seconds:.2f} s")
         known[obj] = seconds
     return out
@@ -168,7 +168,7 @@ def sections(levels, work):
             parts.append(("new in the kernel's log", log_news(level, below, base)))
             below = level
         parts.append(("new warnings, W=1", read_lines(work / "warnings" / level.name)))
-        parts.append(("CPU time of the compiler, without a cache, lesser of two", compile_news(work, level, known)))
+        parts.append(("CPU time of the compiler, without a cache, least of three", compile_news(work, level, known)))
         yield level.name, parts, worse
 
 
@@ -193,8 +193,8 @@ def report(work, out):
     parts = list(sections(levels, work))
     rows = [lv.data for lv in levels]
     names = list(dict.fromkeys(n for d in rows for n in d["tests"]))
-    changed = {n for before, after in zip(rows, rows[1:]) if after["tests"]
-               for n in names if before["tests"].get(n, {}).get("result") != after["tests"].get(n, {}).get("result")}
+    ran = [d for d in rows if d["tests"]]
+    changed = {name for _, name, _, _ in matrix.flips(ran, names)}
     shown = [n for n in names if "/" not in n.split(":")[-1] or n in changed]
     worse = [name for name, _, bad in parts if bad]
 
