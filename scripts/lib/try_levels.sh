@@ -101,7 +101,7 @@ try_levels() {
 
 # warnings_in LOG: those of the compiler in a log, less the folder and the line.
 warnings_in() {
-	sed -nE -e "s,(^|[ ])$SRC/,\1,g" -e 's/^([^ :]+):[0-9:]+ (warning:.*)/\1: \2/p' "$1" | sort
+	sed -nE -e "s,(^|[ ])$SRC/,\1,g" -e 's,^(\.\./)+src/[^/]+/,,' -e 's/^([^ :]+):[0-9:]+ (warning:.*)/\1: \2/p' "$1" | sort
 }
 
 # compile_level NAME COMMIT BELOW: the touched files that the level has, with W=1: new
