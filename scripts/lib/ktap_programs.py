@@ -39,6 +39,10 @@ class Programs(ktap.Run):
     def line(self, line):
         if line == "lab: tests none":
             self.plan = 0
+        if (m := ktap.PLAN.match(line)) and not m["depth"]:
+            # The runner has a plan for each target.
+            self.plan = (self.plan or 0) + int(m["count"])
+            return
         if line.startswith("# "):
             if m := PROGRAM.match(line):
                 self.current = f"{m['target']}:{m['program']}"
