@@ -195,7 +195,7 @@ def report(work, out):
     names = list(dict.fromkeys(n for d in rows for n in d["tests"]))
     ran = [d for d in rows if d["tests"]]
     changed = {name for _, name, _, _ in matrix.flips(ran, names)}
-    shown = [n for n in names if "/" not in n.split(":")[-1] or n in changed]
+    shown = [n for n in names if "/" not in n.split(":", 1)[-1] or n in changed]
     worse = [name for name, _, bad in parts if bad]
 
     tail = []
