@@ -1,0 +1,148 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""merge.py - the matrix of each base from the shards that booted its levels
+
+Usage: merge.py --commit ID --out DIR [--top DIR] SHARD...
+
+Each SHARD is a folder that boot_shard (lib/shard.sh) made, or one that has such folders
+in it. ID is the commit of the clone in --top, as lib/shard.sh names it.
+Gives the table of each base on stdout, and in --out BASE/{matrix.md,junit.xml,
+results.ktap}, made by lib/matrix.py as in a run without shards.
+Exit: 0 everything is as expected; 2 something differs; 1 the shards are no good, with
+the reason.
+"""
+
+import argparse
+import json
+import pathlib
+import re
+import subprocess
+import sys
+
+import deal
+
+HERE = pathlib.Path(__file__).resolve().parent
+
+
+class BadInput(Exception):
+    pass
+
+
+def shard_folders(paths):
+    """Those with a shard.json, in the order in which they are given."""
+    for path in paths:
+        found = [path] if (path / "shard.json").is_file() else \
+            sorted(p.parent for p in path.glob("**/shard.json"))
+        if not found:
+            raise BadInput(f"{path}: no shard.json: not what 'boot --shard' left")
+        yield from found
+
+
+def read_shard(path):
+    try:
+        data = json.loads((path / "shard.json").read_text(encoding="utf-8"))
+        shard = {"path": path, "number": int(data["shard"]), "of": int(data["of"]),
+                 "commit": str(data["commit"]), "bases": data["bases"].split()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as err:
+        raise BadInput(f"{path}/shard.json is no good: {err!r}") from err
+    shard["seconds"] = {base: read_seconds(path / base / "seconds")
+                        for base in shard["bases"] if (path / base).is_dir()}
+    return shard
+
+
+def read_seconds(path):
+    """STAGE -> seconds."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as err:
+        raise BadInput(f"{path}: {err.strerror}") from err
+    return {stage: int(n) for stage, n in re.findall(r"^(\w+) ([0-9]+) s$", text, re.M)}
+
+
+def check_shards(shards, commit):
+    """They are all of one run of this commit, each once."""
+    first = shards[0]
+    seen = {}
+    for shard in shards:
+        name = f"shard {shard['number']}/{shard['of']} ({shard['path']})"
+        if shard["commit"] != commit:
+            raise BadInput(f"{name} is of commit {shard['commit']}, and this clone is at {commit}")
+        if (shard["of"], shard["bases"]) != (first["of"], first["bases"]):
+            raise BadInput(f"{name} of {' '.join(shard['bases'])} does not belong to "
+                           f"shard {first['number']}/{first['of']} ({first['path']}) of {' '.join(first['bases'])}")
+        if shard["number"] in seen:
+            raise BadInput(f"{name} is there twice, also as {seen[shard['number']]}")
+        seen[shard["number"]] = shard["path"]
+    missing = [f"{n}/{first['of']}" for n in range(1, first["of"] + 1) if n not in seen]
+    if missing:
+        raise BadInput(f"shards are missing: {', '.join(missing)}")
+
+
+def level_arguments(shards, base, levels):
+    """LEVEL=[cached:]RESULT.json for each of the levels, for matrix.py."""
+    arguments = []
+    for level in levels:
+        found = [s["path"] / base for s in shards if (s["path"] / base / level / "result.json").is_file()]
+        if len(found) != 1:
+            raise BadInput(f"{base}'s level {level} is in {len(found)} shards"
+                           f"{': ' + ', '.join(map(str, found)) if found else ''}")
+        cached = level in (found[0] / "cached").read_text(encoding="utf-8").split()
+        arguments.append(f"{level}={'cached:' if cached else ''}{found[0] / level / 'result.json'}")
+    return arguments
+
+
+def matrix(top, out, base, levels, arguments):
+    """The exit status of matrix.py."""
+    print(f"base {base}")
+    sys.stdout.flush()
+    done = subprocess.run(
+        [sys.executable, str(HERE / "matrix.py"), "--expected", str(top / "patches" / "expected"),
+         "--base", base, "--out", str(out / base), "--order", ",".join(levels), *arguments], check=False)
+    print()
+    return done.returncode
+
+
+def times(shards):
+    """What each shard's stages took, and how that adds up."""
+    totals = []
+    for shard in sorted(shards, key=lambda s: s["number"]):
+        stages = {}
+        for seconds in shard["seconds"].values():
+            for stage, n in seconds.items():
+                stages[stage] = stages.get(stage, 0) + n
+        totals.append(sum(stages.values()))
+        print(f"shard {shard['number']}/{shard['of']}: "
+              f"{''.join(f'{stage} {n} s, ' for stage, n in stages.items())}all {totals[-1]} s")
+    share = f", {100 * max(totals) / sum(totals):.0f} %" if sum(totals) else ""
+    print(f"sum {sum(totals)} s, longest {max(totals)} s{share}")
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--top", type=pathlib.Path, default=HERE.parents[1])
+    parser.add_argument("--commit", required=True)
+    parser.add_argument("--out", type=pathlib.Path, required=True)
+    parser.add_argument("shards", nargs="+", metavar="SHARD", type=pathlib.Path)
+    args = parser.parse_args()
+    try:
+        shards = [read_shard(path) for path in shard_folders(args.shards)]
+        check_shards(shards, args.commit)
+        # All is looked at before anything is written.
+        work = []
+        for base in shards[0]["bases"]:
+            levels = deal.levels_of(args.top, base)
+            work.append((base, levels, level_arguments(shards, base, levels)))
+    except (BadInput, OSError) as err:
+        print(f"merge: {err}", file=sys.stderr)
+        return 1
+    codes = [matrix(args.top, args.out, *one) for one in work]
+    times(shards)
+    for code in (1, 2):
+        if code in codes:
+            return code
+    return max(codes)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
