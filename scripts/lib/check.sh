@@ -12,6 +12,8 @@
 #   Seconds:  its run time on two cores without KVM, with an empty cache
 #   Output:   "shown" if its output is printed while it runs
 #   Packages: Debian packages; Uses: commands whose packages it needs
+#   Packages-12: packages that only Debian 12 has; the check skips if they are missing
+#   Services: services that these packages start and the lab does not use
 # Its exit status is 0 if it passed; 4 if it was skipped, and the last line says why;
 # anything else if it failed. Lines that begin with "note: " are printed even if it passed.
 
