@@ -17,7 +17,7 @@ READER = pathlib.Path(__file__).resolve().parents[1] / "lib" / "lava_log.py"
 # What the guest prints while the tests run: a kernel message in the middle of a line.
 LIVE = r"""
 [    0.000000] Linux version 7.3.4 (gcc)
-bash-5.2# 
+bash-5.2#
 + ./run_kselftest.sh
 TAP version 13
 1..1
