@@ -12,6 +12,7 @@
 #   boots      logs and result.json of boots without a problem
 #   checks     logs of checks that passed
 #   runs       one file for each run of the matrix, not a folder; see lib/runs.sh
+#   lava       device types of lava-server
 #   dl, ccache downloads, the compiler cache
 
 # cache_new ROOM: sets CACHE_NEW to a new folder, to be filled and kept.
