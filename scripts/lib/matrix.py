@@ -208,19 +208,28 @@ def read_level(argument, cached=False):
         raise BadInput(f"no result of level {name}: {err}") from err
 
 
-def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def parse_arguments(doc):
+    """The arguments of matrix.py and page.py; doc is the help text."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--expected", type=pathlib.Path, required=True)
     parser.add_argument("--base", default="mainline")
     parser.add_argument("--out", type=pathlib.Path, required=True)
     parser.add_argument("--order", help="all levels, separated by commas, if only some are given")
     parser.add_argument("level", nargs="+", metavar="LEVEL=RESULT.json")
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+def read_order(args, levels):
+    """(names of all levels in order, expected results)"""
+    order = args.order.split(",") if args.order else [lv["name"] for lv in levels]
+    return order, read_expected(args.expected, args.base, order[1:])
+
+
+def main():
+    args = parse_arguments(__doc__)
     try:
         levels = [read_level(a) for a in args.level]
-        order = args.order.split(",") if args.order else [lv["name"] for lv in levels]
-        expected = read_expected(args.expected, args.base, order[1:])
+        order, expected = read_order(args, levels)
     except BadInput as err:
         print(f"matrix.py: {err}", file=sys.stderr)
         return 1

@@ -12,7 +12,6 @@ Gives: DIR/matrix.html.
 Exit: 0; 1 no page, with the reason.
 """
 
-import argparse
 import os
 import pathlib
 import re
@@ -218,18 +217,10 @@ def render(page, args):
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--expected", type=pathlib.Path, required=True)
-    parser.add_argument("--base", default="mainline")
-    parser.add_argument("--out", type=pathlib.Path, required=True)
-    parser.add_argument("--order", help="all levels, by comma, where not all are given")
-    parser.add_argument("level", nargs="+", metavar="LEVEL=RESULT.json")
-    args = parser.parse_args()
+    args = matrix.parse_arguments(__doc__)
     try:
         levels = [read(argument) for argument in args.level]
-        order = args.order.split(",") if args.order else [level["name"] for level in levels]
-        expected = matrix.read_expected(args.expected, args.base, order[1:])
+        order, expected = matrix.read_order(args, levels)
         text = render(Page(levels, order, expected), args)
         part = args.out / f".matrix.html.{os.getpid()}"
         part.write_text(text, encoding="utf-8")
