@@ -27,12 +27,12 @@ static void back_victim(void *arg)
 {
 	struct back *b = arg;
 	struct mem m = { opt.size, 1, 0, 1000 };
+	int nr_threads = b->held == THREADS ? 4 : b->held == SHARER ? 2 : 0;
 
 	map_mem(&m);
-	if (b->held == THREADS)
-		must(oom_start_threads(4), "cannot start threads");
+	while (nr_threads--)
+		must(oom_start_thread(), "cannot start threads");
 	if (b->held == SHARER) {
-		must(oom_start_threads(2), "cannot start threads");
 		must(oom_share_mm(oom_wait_for_kill, 0, NULL), "cannot share the mm");
 		/* Where its own limit cannot choose it next; see oom_reaper.c. */
 		must(cg_enter_current(b->cg->outside), "cannot leave the memory cgroup");

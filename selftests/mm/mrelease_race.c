@@ -31,8 +31,7 @@
 /* One to be frozen, one for the OOM killer to take, and the sharers. */
 #define MAX_USERS (NR_SHARERS + 2)
 #define RACE_TIMEOUT_S 3600
-/* Each kind of round at least once. */
-#define MIN_ROUNDS 6
+#define MIN_ROUNDS 6	/* each kind at least once */
 
 /* In memory that all processes of a test share. */
 struct race {
@@ -53,17 +52,6 @@ struct race {
 	} releasers[2];
 	long nr_ok;		/* of all rounds */
 };
-
-/* When the test is to end. */
-static long long race_end(struct __test_metadata *_metadata)
-{
-	char *text = getenv("OOM_RACE_SECONDS") ?: "5", *end;
-	long seconds = strtol(text, &end, 10);
-
-	ASSERT_TRUE(seconds > 0 && seconds < RACE_TIMEOUT_S && !*end)
-		TH_LOG("OOM_RACE_SECONDS is no number below %d", RACE_TIMEOUT_S);
-	return now_ms() + seconds * 1000;
-}
 
 static char *map_small_vmas(size_t size)
 {
@@ -153,7 +141,7 @@ static int small_victim(void *arg)
 	struct race *race = arg;
 
 	race->mem = oom_map(SMALL_SIZE);
-	return race->mem ? oom_start_threads(2) : -1;
+	return race->mem && oom_start_thread() > 0 ? 0 : -1;
 }
 
 /* Each read has the mm for a short time. */
@@ -299,14 +287,11 @@ FIXTURE_SETUP(mrelease_race)
 {
 	unsigned long huge = read_pmd_pagesize();
 	struct race *race = &self->race;
-	const char *why = NULL;
 
 	if (variant->map == map_huge && (!huge || VICTIM_SIZE % huge))
 		SKIP(return, "no huge pages, or too large ones");
 	if (oom_cgroups_create(&race->cg, true))
-		why = oom_cgroups_create(&race->cg, false);
-	if (why)
-		SKIP(return, "%s", why);
+		OOM_SETUP(&race->cg, false);
 	race->map = variant->map;
 	race->nr_sharers = variant->nr_sharers;
 }
@@ -319,7 +304,7 @@ FIXTURE_TEARDOWN_PARENT(mrelease_race)
 TEST_F_TIMEOUT(mrelease_race, exit, RACE_TIMEOUT_S)
 {
 	long anon_kb = read_field("/proc/meminfo", "AnonPages:");
-	long long end = race_end(_metadata);
+	long long end = now_ms() + 1000 * atoi(getenv("OOM_RACE_SECONDS") ?: "5");
 	struct race *race = &self->race;
 	long nr;
 

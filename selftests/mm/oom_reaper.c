@@ -10,6 +10,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/ptrace.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -17,11 +18,8 @@
 #include "cgroup_util.h"
 #include "oom_util.h"
 
-#define VICTIM_SIZE (64 * MiB)
 /* Memory that the reaper leaves alone. */
 #define SHARED_SIZE (16 * MiB)
-#define BYSTANDER_SIZE (32 * MiB)
-#define NR_PAGE_TABLES 8192
 
 /* In memory that all processes of a test share. */
 struct oom_test {
@@ -30,9 +28,8 @@ struct oom_test {
 	atomic_int sharer;	/* the process with the same mm */
 	pid_t bystanders[2];
 	bool sharer_stays;	/* in the memory cgroup */
-	atomic_bool thread_frozen;
 	atomic_uint futex;
-	struct oom_stuck stuck;
+	int uffd;
 };
 
 FIXTURE(oom)
@@ -57,10 +54,7 @@ FIXTURE_VARIANT_ADD(oom, memcg)
 
 FIXTURE_SETUP(oom)
 {
-	const char *why = oom_cgroups_create(&self->test.cg, variant->global);
-
-	if (why)
-		SKIP(return, "%s", why);
+	OOM_SETUP(&self->test.cg, variant->global);
 }
 
 FIXTURE_TEARDOWN_PARENT(oom)
@@ -76,10 +70,7 @@ FIXTURE(oom_memcg)
 
 FIXTURE_SETUP(oom_memcg)
 {
-	const char *why = oom_cgroups_create(&self->test.cg, false);
-
-	if (why)
-		SKIP(return, "%s", why);
+	OOM_SETUP(&self->test.cg, false);
 }
 
 FIXTURE_TEARDOWN_PARENT(oom_memcg)
@@ -87,12 +78,12 @@ FIXTURE_TEARDOWN_PARENT(oom_memcg)
 	EXPECT_TRUE(oom_cgroups_undone(&self->test.cg));
 }
 
-static int map_victim(void)
+static int map_shared_victim(void)
 {
 	if (mmap(NULL, SHARED_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED |
 		 MAP_ANONYMOUS | MAP_POPULATE, -1, 0) == MAP_FAILED)
 		return -1;
-	return oom_map_victim(VICTIM_SIZE);
+	return oom_map_victim(NULL);
 }
 
 /*
@@ -121,7 +112,7 @@ static int wait_as_victim(void *arg)
 static int start_victim(struct oom_test *test, int (*fn)(void *arg))
 {
 	test->sharer = getpid();
-	if (map_victim() || oom_share_mm(fn, 0, test) < 0)
+	if (map_shared_victim() || oom_share_mm(fn, 0, test) < 0)
 		return -1;
 	return poll_until(test->victim) ? 0 : -1;
 }
@@ -130,37 +121,27 @@ static int frozen_sharer(void *arg)
 {
 	struct oom_test *test = arg;
 
-	if (oom_start_threads(2) || start_victim(test, wait_as_victim))
+	if (oom_start_thread() < 0 || start_victim(test, wait_as_victim))
 		return -1;
 	return leave_and_freeze(test);
-}
-
-static void *freeze_thread(void *arg)
-{
-	struct oom_test *test = arg;
-
-	test->thread_frozen = !cg_write(test->cg.frozen, "tasks", "0");
-	oom_wait_for_kill(NULL);
-	return NULL;
 }
 
 static int frozen_sharer_thread(void *arg)
 {
 	struct oom_test *test = arg;
-	pthread_t thread;
+	pid_t thread;
 
-	if (start_victim(test, wait_as_victim) ||
-	    cg_enter_current(test->cg.outside) ||
-	    pthread_create(&thread, NULL, freeze_thread, test))
+	if (start_victim(test, wait_as_victim) || cg_enter_current(test->cg.outside))
 		return -1;
-	return poll_until(test->thread_frozen) ? 0 : -1;
+	thread = oom_start_thread();
+	return thread < 0 ? -1 : cg_write_numeric(test->cg.frozen, "tasks", thread);
 }
 
 static void *ready_when_stuck(void *arg)
 {
 	struct oom_test *test = arg;
 
-	if (!oom_stuck_wait(&test->stuck))
+	if (!oom_stuck_wait(test->uffd))
 		oom_ready(&test->cg);
 	return NULL;
 }
@@ -169,13 +150,14 @@ static int stuck_sharer(void *arg)
 {
 	int zero = open("/dev/zero", O_RDONLY | O_CLOEXEC);
 	struct oom_test *test = arg;
+	char *page = oom_stuck_page(&test->uffd);
 	pthread_t thread;
 
-	if (zero < 0 || !oom_stuck_page(&test->stuck) ||
+	if (zero < 0 || !page ||
 	    start_victim(test, wait_as_victim) || leave_and_freeze(test) ||
 	    pthread_create(&thread, NULL, ready_when_stuck, test))
 		return -1;
-	return read(zero, test->stuck.page, 1);
+	return read(zero, page, 1);
 }
 
 static int freeze_vfork_child(void *arg)
@@ -197,7 +179,7 @@ static int vfork_parent(void *arg)
 	struct oom_test *test = arg;
 
 	test->victim = getpid();
-	if (!map_victim())
+	if (!map_shared_victim())
 		oom_share_mm(freeze_vfork_child, CLONE_VFORK, test);
 	return -1;
 }
@@ -223,34 +205,22 @@ static int frozen_futex_owner(void *arg)
 	return oom_own_futex(&test->futex) || frozen_sharer(test);
 }
 
-/* Nobody waits for memory as long as the reaper's delay. */
-static void check_memcg_oom(struct __test_metadata *_metadata,
-			    struct oom_test *test)
+/*
+ * Nobody waits for the reaper's delay, the victim and the sharer exit, and give
+ * all memory back.
+ */
+static void check_oom(struct __test_metadata *_metadata, struct oom_test *test,
+		      long left)
 {
 	long ms = oom_force(&test->cg);
 
 	TH_LOG("waited for memory for %ld ms", ms);
 	ASSERT_GE(ms, 0);
 	ASSERT_LT(ms, OOM_DELAYED_MS);
-}
-
-/* The victim and the sharer exit, and give all memory back. */
-static void check_exit(struct __test_metadata *_metadata,
-		       struct oom_test *test, long left)
-{
 	ASSERT_TRUE(poll_for(OOM_DELAYED_MS, oom_is_dead(test->victim)));
 	ASSERT_TRUE(poll_for(OOM_DELAYED_MS, oom_is_dead(test->sharer)));
 	ASSERT_TRUE(poll_for(OOM_DELAYED_MS, cg_read_long(test->cg.memcg,
 							  "memory.current") <= left));
-}
-
-static void check_oom(struct __test_metadata *_metadata, struct oom_test *test)
-{
-	if (!test->cg.global)
-		check_memcg_oom(_metadata, test);
-	else
-		ASSERT_EQ(oom_kill_one(), 0);
-	check_exit(_metadata, test, OOM_LEFT_SIZE);
 }
 
 static void check_frozen(struct __test_metadata *_metadata,
@@ -258,7 +228,7 @@ static void check_frozen(struct __test_metadata *_metadata,
 {
 	ASSERT_GT(oom_start(&test->cg, setup, test), 0);
 	ASSERT_EQ(oom_freeze(&test->cg, 0), 0);
-	check_oom(_metadata, test);
+	check_oom(_metadata, test, OOM_LEFT_SIZE);
 }
 
 TEST_F_TIMEOUT(oom, frozen_sharer, OOM_TEST_TIMEOUT_S)
@@ -277,7 +247,7 @@ TEST_F_TIMEOUT(oom, freezing_sharer, OOM_TEST_TIMEOUT_S)
 {
 	ASSERT_GT(oom_start(&self->test.cg, stuck_sharer, &self->test), 0);
 	ASSERT_EQ(cg_write(self->test.cg.frozen, "freezer.state", "FROZEN"), 0);
-	check_oom(_metadata, &self->test);
+	check_oom(_metadata, &self->test, OOM_LEFT_SIZE);
 }
 
 /* The victim waits for the child of its vfork(), which is frozen. */
@@ -293,7 +263,7 @@ TEST_F_TIMEOUT(oom, killed_frozen_sharer, OOM_TEST_TIMEOUT_S)
 	ASSERT_EQ(oom_freeze(&self->test.cg, 0), 0);
 	ASSERT_EQ(kill(self->test.victim, SIGKILL), 0);
 	ASSERT_EQ(kill(self->test.sharer, SIGKILL), 0);
-	check_oom(_metadata, &self->test);
+	check_oom(_metadata, &self->test, OOM_LEFT_SIZE);
 }
 
 /* Who waits for a futex of the sharer learns that the owner died. */
@@ -303,31 +273,19 @@ TEST_F_TIMEOUT(oom, frozen_futex_owner, OOM_TEST_TIMEOUT_S)
 	EXPECT_TRUE(self->test.futex & FUTEX_OWNER_DIED);
 }
 
-static int bystander(void *arg)
-{
-	return oom_map(BYSTANDER_SIZE) ? oom_set_score_adj(500) : -1;
-}
-
 static void start_bystanders(struct __test_metadata *_metadata,
 			     struct oom_test *test)
 {
-	int i;
-
-	for (i = 0; i < 2; i++) {
-		test->bystanders[i] = oom_start(&test->cg, bystander, NULL);
-		ASSERT_GT(test->bystanders[i], 0);
-	}
+	test->bystanders[0] = oom_start(&test->cg, oom_map_bystander, NULL);
+	ASSERT_GT(test->bystanders[0], 0);
+	test->bystanders[1] = oom_start(&test->cg, oom_map_bystander, NULL);
+	ASSERT_GT(test->bystanders[1], 0);
 }
 
 static bool bystanders_live(struct oom_test *test)
 {
 	return !oom_is_dead(test->bystanders[0]) &&
 	       !oom_is_dead(test->bystanders[1]);
-}
-
-static int private_victim(void *arg)
-{
-	return oom_map_victim(VICTIM_SIZE);
 }
 
 /* Nobody else is killed while a victim exits, which takes a moment. */
@@ -339,12 +297,35 @@ TEST_F_TIMEOUT(oom_memcg, exiting_victim, OOM_TEST_TIMEOUT_S)
 
 	start_bystanders(_metadata, test);
 	for (round = 0; round < 8; round++) {
-		victim = oom_start(&test->cg, private_victim, NULL);
+		victim = oom_start(&test->cg, oom_map_victim, NULL);
 		ASSERT_GT(victim, 0);
 		ASSERT_GE(oom_force(&test->cg), 0);
 		ASSERT_TRUE(poll_until(oom_is_dead(victim)));
 		ASSERT_TRUE(bystanders_live(test));
 	}
+}
+
+/*
+ * A victim that cannot exit, here because of a tracer, shields the others
+ * until it is reaped, and no longer.
+ */
+TEST_F_TIMEOUT(oom_memcg, next_victim, OOM_TEST_TIMEOUT_S)
+{
+	struct oom_cgroups *cg = &self->test.cg;
+	pid_t first, second;
+
+	first = oom_start(cg, oom_map_victim, NULL);
+	ASSERT_GT(first, 0);
+	second = oom_start(cg, oom_map_bystander, NULL);
+	ASSERT_GT(second, 0);
+	ASSERT_EQ(ptrace(PTRACE_SEIZE, first, 0, PTRACE_O_TRACEEXIT), 0);
+
+	ASSERT_GE(oom_force(cg), 0);
+	EXPECT_FALSE(oom_is_dead(first));
+	EXPECT_FALSE(oom_is_dead(second));
+	ASSERT_GE(oom_force(cg), 0);
+	EXPECT_FALSE(oom_is_dead(first));
+	EXPECT_TRUE(poll_until(oom_is_dead(second)));
 }
 
 static void *wait_for_victim(void *arg)
@@ -368,9 +349,8 @@ static void check_bystanders(struct __test_metadata *_metadata,
 	if (!zombie)
 		ASSERT_EQ(pthread_create(&thread, NULL, wait_for_victim, test), 0);
 
-	check_memcg_oom(_metadata, test);
+	check_oom(_metadata, test, 2 * OOM_BYSTANDER_SIZE + OOM_LEFT_SIZE);
 	ASSERT_TRUE(bystanders_live(test));
-	check_exit(_metadata, test, 2 * BYSTANDER_SIZE + OOM_LEFT_SIZE);
 }
 
 TEST_F_TIMEOUT(oom_memcg, bystanders_live, OOM_TEST_TIMEOUT_S)
@@ -384,11 +364,6 @@ TEST_F_TIMEOUT(oom_memcg, bystanders_live_zombie, OOM_TEST_TIMEOUT_S)
 	check_bystanders(_metadata, &self->test, true);
 }
 
-static int sparse_victim(void *arg)
-{
-	return oom_map_sparse(NR_PAGE_TABLES) ? oom_set_score_adj(1000) : -1;
-}
-
 /* Page tables and little else; on v6.18 "pagetables" counts nothing. */
 static long kernel_memory(struct oom_cgroups *cg)
 {
@@ -396,15 +371,15 @@ static long kernel_memory(struct oom_cgroups *cg)
 }
 
 /* What the reaper empties is of no use to a victim that cannot exit. */
-TEST_F_TIMEOUT(oom_memcg, page_tables, OOM_TEST_TIMEOUT_S)
+TEST_F_TIMEOUT(oom, page_tables, OOM_TEST_TIMEOUT_S)
 {
-	long size = NR_PAGE_TABLES * sysconf(_SC_PAGESIZE);
+	long size = OOM_NR_PAGE_TABLES * sysconf(_SC_PAGESIZE);
 	struct oom_cgroups *cg = &self->test.cg;
 	pid_t victim;
 
 	if (!oom_reclaims_page_tables())
 		SKIP(return, "MADV_DONTNEED frees no page tables (CONFIG_PT_RECLAIM)");
-	victim = oom_start(cg, sparse_victim, NULL);
+	victim = oom_start(cg, oom_map_sparse_victim, NULL);
 	ASSERT_GT(victim, 0);
 	ASSERT_GT(oom_start_stuck_reader(cg, victim), 0);
 	ASSERT_TRUE(poll_until(kernel_memory(cg) >= size));

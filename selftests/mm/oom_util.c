@@ -65,7 +65,7 @@ bool oom_cgroups_undone(struct oom_cgroups *cg)
 const char *oom_cgroups_create(struct oom_cgroups *cg, bool global)
 {
 	const char *destructive = getenv("RUN_DESTRUCTIVE");
-	struct oom_stuck stuck;
+	int uffd;
 
 	memset(cg, 0, sizeof(*cg));
 	cg->global = global;
@@ -77,7 +77,7 @@ const char *oom_cgroups_create(struct oom_cgroups *cg, bool global)
 		return "an OOM of the whole machine needs run_vmtests.sh -d";
 	if (global && access("/proc/sysrq-trigger", W_OK))
 		return "no /proc/sysrq-trigger (CONFIG_MAGIC_SYSRQ)";
-	if (!oom_stuck_page(&stuck))
+	if (!oom_stuck_page(&uffd))
 		return "no userfaultfd (CONFIG_USERFAULTFD)";
 	if (cg_find_unified_root(root, sizeof(root) - 1, NULL) ||
 	    cg_read_strstr(root, "cgroup.controllers", "memory"))
@@ -130,9 +130,8 @@ pid_t oom_start(struct oom_cgroups *cg, int (*setup)(void *arg), void *arg)
 	cg->arg = arg;
 	cg->ready = false;
 	pid = cg_run_nowait(cg->memcg, run_setup, cg);
-	if (pid < 0 || !poll_until(cg->ready || oom_is_dead(pid)))
-		return -1;
-	return cg->ready ? pid : -1;
+	return pid > 0 && poll_until(cg->ready || oom_is_dead(pid)) && cg->ready ?
+	       pid : -1;
 }
 
 pid_t oom_start_frozen(struct oom_cgroups *cg, int (*setup)(void *arg), void *arg)
@@ -157,13 +156,9 @@ pid_t oom_share_mm(int (*fn)(void *arg), int flags, void *arg)
 			     arg) : -1;
 }
 
-int oom_start_threads(int nr)
+pid_t oom_start_thread(void)
 {
-	while (nr--)
-		if (oom_share_mm(oom_wait_for_kill, CLONE_THREAD | CLONE_SIGHAND,
-				 NULL) < 0)
-			return -1;
-	return 0;
+	return oom_share_mm(oom_wait_for_kill, CLONE_THREAD | CLONE_SIGHAND, NULL);
 }
 
 int oom_own_futex(atomic_uint *futex)
@@ -183,7 +178,7 @@ int oom_set_score_adj(int adj)
 	char text[16];
 
 	snprintf(text, sizeof(text), "%d", adj);
-	return write_text("/proc/self/oom_score_adj", text, strlen(text)) < 0 ? -1 : 0;
+	return cg_write("/proc/self", "oom_score_adj", text);
 }
 
 bool oom_is_dead(pid_t pid)
@@ -248,10 +243,18 @@ long oom_allocate(struct oom_cgroups *cg, size_t size)
 long oom_force(struct oom_cgroups *cg)
 {
 	long used = cg_read_long(cg->memcg, "memory.current");
+	long enough = used - (OOM_WANTED_SIZE - OOM_FREE_SIZE);
+	long long start = now_ms();
 
-	if (used < 0 || oom_set_limit(cg, used + OOM_FREE_SIZE))
+	if (used < 0)
 		return -1;
-	return oom_allocate(cg, OOM_WANTED_SIZE);
+	if (!cg->global)
+		return oom_set_limit(cg, used + OOM_FREE_SIZE) ? -1 :
+		       oom_allocate(cg, OOM_WANTED_SIZE);
+	if (oom_kill_one() ||
+	    !poll_until(cg_read_long(cg->memcg, "memory.current") <= enough))
+		return -1;
+	return now_ms() - start;
 }
 
 int oom_kill_one(void)
@@ -309,9 +312,19 @@ char *oom_map_sparse(size_t nr)
 	return mem;
 }
 
-int oom_map_victim(size_t size)
+int oom_map_victim(void *arg)
 {
-	return oom_map(size) ? oom_set_score_adj(1000) : -1;
+	return oom_map(OOM_VICTIM_SIZE) ? oom_set_score_adj(1000) : -1;
+}
+
+int oom_map_bystander(void *arg)
+{
+	return oom_map(OOM_BYSTANDER_SIZE) ? oom_set_score_adj(500) : -1;
+}
+
+int oom_map_sparse_victim(void *arg)
+{
+	return oom_map_sparse(OOM_NR_PAGE_TABLES) ? oom_set_score_adj(1000) : -1;
 }
 
 bool oom_reclaims_page_tables(void)
@@ -347,29 +360,28 @@ long oom_anon_kb(pid_t pid)
 	return oom_read_proc(pid, "smaps_rollup", "Anonymous:");
 }
 
-char *oom_stuck_page(struct oom_stuck *stuck)
+char *oom_stuck_page(int *uffd)
 {
 	struct uffdio_api api = { .api = UFFD_API };
+	char *page = map_small_pages(psize());
 
-	stuck->page = map_small_pages(psize());
-	stuck->uffd = syscall(__NR_userfaultfd, O_CLOEXEC | O_NONBLOCK);
-	if (!stuck->page || stuck->uffd < 0 ||
-	    ioctl(stuck->uffd, UFFDIO_API, &api) ||
-	    uffd_register(stuck->uffd, stuck->page, psize(), true, false, false))
+	*uffd = syscall(__NR_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+	if (!page || *uffd < 0 || ioctl(*uffd, UFFDIO_API, &api) ||
+	    uffd_register(*uffd, page, psize(), true, false, false))
 		return NULL;
-	return stuck->page;
+	return page;
 }
 
-int oom_stuck_wait(struct oom_stuck *stuck)
+int oom_stuck_wait(int uffd)
 {
-	struct pollfd fault = { .fd = stuck->uffd, .events = POLLIN };
+	struct pollfd fault = { .fd = uffd, .events = POLLIN };
 
 	return poll(&fault, 1, OOM_DEADLINE_MS) == 1 ? 0 : -1;
 }
 
 struct reader {
-	struct oom_stuck stuck;
-	int mem;
+	int mem, uffd;
+	char *page;
 };
 
 static void *read_mem(void *arg)
@@ -377,7 +389,7 @@ static void *read_mem(void *arg)
 	struct reader *reader = arg;
 
 	/* This program's code is in the other process, too. */
-	if (pread(reader->mem, reader->stuck.page, 1, (uintptr_t)read_mem) < 0)
+	if (pread(reader->mem, reader->page, 1, (uintptr_t)read_mem) < 0)
 		close(reader->mem);
 	return NULL;
 }
@@ -387,10 +399,10 @@ static int start_reader(void *arg)
 	struct reader *reader = arg;
 	pthread_t thread;
 
-	if (!oom_stuck_page(&reader->stuck) ||
-	    pthread_create(&thread, NULL, read_mem, reader))
+	reader->page = oom_stuck_page(&reader->uffd);
+	if (!reader->page || pthread_create(&thread, NULL, read_mem, reader))
 		return -1;
-	return oom_stuck_wait(&reader->stuck);
+	return oom_stuck_wait(reader->uffd);
 }
 
 pid_t oom_start_stuck_reader(struct oom_cgroups *cg, pid_t pid)

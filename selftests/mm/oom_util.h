@@ -23,6 +23,9 @@
 #define OOM_DEADLINE_MS 30000
 #define OOM_TEST_TIMEOUT_S 120
 
+#define OOM_VICTIM_SIZE (64 * MiB)
+#define OOM_BYSTANDER_SIZE (32 * MiB)
+#define OOM_NR_PAGE_TABLES 8192
 /* What oom_force() asks for, of which only a part is free. */
 #define OOM_WANTED_SIZE (48 * MiB)
 #define OOM_FREE_SIZE (24 * MiB)
@@ -75,6 +78,14 @@ static inline long long now_ms(void)
  * the whole machine, which may kill anybody.
  */
 const char *oom_cgroups_create(struct oom_cgroups *cg, bool global);
+/* The same, for a fixture's setup. */
+#define OOM_SETUP(cg, global) do {					\
+	const char *__why = oom_cgroups_create(cg, global);		\
+									\
+	if (__why)							\
+		SKIP(, "%s", __why);					\
+} while (0)
+
 /* For the teardown in the parent: wait until the guard is done. */
 bool oom_cgroups_undone(struct oom_cgroups *cg);
 
@@ -92,8 +103,8 @@ int oom_ready(struct oom_cgroups *cg);
 int oom_wait_for_kill(void *arg);
 /* Start a process that shares the caller's memory and runs fn(arg). */
 pid_t oom_share_mm(int (*fn)(void *arg), int flags, void *arg);
-/* Start threads of the caller that wait to be killed. */
-int oom_start_threads(int nr);
+/* Start a thread that waits to be killed. Returns its TID, or -1. */
+pid_t oom_start_thread(void);
 /* Have the caller be the owner of a robust futex that somebody waits for. */
 int oom_own_futex(atomic_uint *futex);
 int oom_set_score_adj(int adj);
@@ -110,7 +121,11 @@ int oom_set_limit(struct oom_cgroups *cg, size_t bytes);
  * longest time that it waited for a page in ms, or -1.
  */
 long oom_allocate(struct oom_cgroups *cg, size_t size);
-/* The same, with a limit that forces an OOM. */
+/*
+ * Force an OOM, and wait until OOM_WANTED_SIZE is to be had. Returns for how
+ * long that kept anybody from going on in ms, or -1. An OOM of the whole machine
+ * kills once, and one of cg->memcg as often as it has to.
+ */
 long oom_force(struct oom_cgroups *cg);
 /* Have the OOM killer of the whole machine kill somebody; it does so later. */
 int oom_kill_one(void);
@@ -126,8 +141,10 @@ char *oom_map(size_t size);
 char *oom_map_vmas(size_t size, size_t nr);
 /* The same, but touch only one page for each of @nr page tables. */
 char *oom_map_sparse(size_t nr);
-/* Map memory and be the one that the OOM killer takes first. */
-int oom_map_victim(size_t size);
+/* For oom_start(): map memory, and be who the OOM killer takes first or second. */
+int oom_map_victim(void *unused);
+int oom_map_sparse_victim(void *unused);
+int oom_map_bystander(void *unused);
 /* Whether the kernel frees page tables that MADV_DONTNEED empties. */
 bool oom_reclaims_page_tables(void);
 
@@ -138,19 +155,14 @@ long oom_read_proc(pid_t pid, const char *file, const char *field);
 long oom_anon_kb(pid_t pid);
 
 /*
- * A page whose first user is stuck in its page fault until killed.
- * oom_stuck_page() returns it, or NULL without userfaultfd.
+ * Map a page whose first user, for which oom_stuck_wait() waits, is stuck in
+ * its page fault until killed. Returns NULL without userfaultfd.
  */
-struct oom_stuck {
-	int uffd;
-	char *page;
-};
-
-char *oom_stuck_page(struct oom_stuck *stuck);
-int oom_stuck_wait(struct oom_stuck *stuck);
+char *oom_stuck_page(int *uffd);
+int oom_stuck_wait(int uffd);
 
 /*
- * Start a process that is stuck in a read of /proc/@pid/mem: it has the mm
+ * Start a process that is stuck in a read of /proc/@pid/mem, and so has the mm
  * pinned until it is killed. Returns its pid, or -1.
  */
 pid_t oom_start_stuck_reader(struct oom_cgroups *cg, pid_t pid);

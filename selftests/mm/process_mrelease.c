@@ -15,11 +15,9 @@
 #include "vm_util.h"
 #include "oom_util.h"
 
-#define VICTIM_SIZE (32 * MiB)
 /* Large enough to be watched, and a multiple of any huge page. */
 #define WATCHED_SIZE (128 * MiB)
 #define NR_VMAS 64
-#define NR_PAGE_TABLES 8192
 #define MAX_ROUNDS 10
 
 FIXTURE(mrelease)
@@ -32,10 +30,7 @@ FIXTURE(mrelease)
 
 FIXTURE_SETUP(mrelease)
 {
-	const char *why = oom_cgroups_create(&self->cg, false);
-
-	if (why)
-		SKIP(return, "%s", why);
+	OOM_SETUP(&self->cg, false);
 }
 
 FIXTURE_TEARDOWN_PARENT(mrelease)
@@ -43,15 +38,10 @@ FIXTURE_TEARDOWN_PARENT(mrelease)
 	EXPECT_TRUE(oom_cgroups_undone(&self->cg));
 }
 
-static int map_victim(void *arg)
-{
-	return oom_map(VICTIM_SIZE) ? 0 : -1;
-}
-
 /* The process has exited, but somebody who reads its memory has the mm. */
 TEST_F_TIMEOUT(mrelease, exited_pinned, OOM_TEST_TIMEOUT_S)
 {
-	pid_t pid = oom_start(&self->cg, map_victim, NULL), reader;
+	pid_t pid = oom_start(&self->cg, oom_map_victim, NULL), reader;
 	long before, after;
 
 	ASSERT_GT(pid, 0);
@@ -61,10 +51,10 @@ TEST_F_TIMEOUT(mrelease, exited_pinned, OOM_TEST_TIMEOUT_S)
 	ASSERT_TRUE(poll_until(oom_is_dead(pid)));
 
 	before = cg_read_long(self->cg.memcg, "memory.current");
-	ASSERT_GE(before, VICTIM_SIZE);
+	ASSERT_GE(before, OOM_VICTIM_SIZE);
 	ASSERT_EQ(oom_mrelease_pid(pid), 0);
 	after = cg_read_long(self->cg.memcg, "memory.current");
-	EXPECT_GE(before - after, VICTIM_SIZE / 100 * 95);
+	EXPECT_GE(before - after, OOM_VICTIM_SIZE / 100 * 95);
 	EXPECT_EQ(oom_mrelease_pid(pid), 0);
 	EXPECT_FALSE(oom_is_dead(reader));
 
@@ -79,7 +69,7 @@ static int share_victim(void *arg)
 	FIXTURE_DATA(mrelease) * self = arg;
 
 	self->sharer = oom_share_mm(oom_wait_for_kill, 0, NULL);
-	return self->sharer < 0 ? -1 : map_victim(NULL);
+	return self->sharer < 0 ? -1 : oom_map_victim(NULL);
 }
 
 /* The process has exited, but another one, which lives at first, has the mm. */
@@ -91,11 +81,11 @@ TEST_F_TIMEOUT(mrelease, exited_shared, OOM_TEST_TIMEOUT_S)
 	ASSERT_EQ(kill(pid, SIGKILL), 0);
 	ASSERT_TRUE(poll_until(oom_is_dead(pid)));
 	ASSERT_EQ(oom_mrelease_pid(pid), -EINVAL);
-	EXPECT_GE(oom_anon_kb(self->sharer), VICTIM_SIZE >> 10);
+	EXPECT_GE(oom_anon_kb(self->sharer), OOM_VICTIM_SIZE >> 10);
 
 	ASSERT_EQ(oom_freeze(&self->cg, self->sharer), 0);
 	EXPECT_EQ(oom_mrelease_pid(pid), -EINVAL);
-	EXPECT_GE(oom_anon_kb(self->sharer), VICTIM_SIZE >> 10);
+	EXPECT_GE(oom_anon_kb(self->sharer), OOM_VICTIM_SIZE >> 10);
 	ASSERT_EQ(kill(self->sharer, SIGKILL), 0);
 	EXPECT_EQ(oom_mrelease_pid(pid), 0);
 	EXPECT_EQ(oom_anon_kb(self->sharer), 0);
@@ -183,20 +173,15 @@ TEST_F_TIMEOUT(mrelease, highest_vma_first, OOM_TEST_TIMEOUT_S)
 	check_order(_metadata, self, NR_VMAS);
 }
 
-static int map_sparse(void *arg)
-{
-	return oom_map_sparse(NR_PAGE_TABLES) ? 0 : -1;
-}
-
 /* Page tables that it has emptied go, too. */
 TEST_F_TIMEOUT(mrelease, frees_page_tables, OOM_TEST_TIMEOUT_S)
 {
-	long kb = NR_PAGE_TABLES * (long)psize() >> 10;
+	long kb = OOM_NR_PAGE_TABLES * (long)psize() >> 10;
 	pid_t pid;
 
 	if (!oom_reclaims_page_tables())
 		SKIP(return, "MADV_DONTNEED frees no page tables (CONFIG_PT_RECLAIM)");
-	pid = oom_start_killed(&self->cg, map_sparse, NULL);
+	pid = oom_start_killed(&self->cg, oom_map_sparse_victim, NULL);
 	ASSERT_GT(pid, 0);
 	ASSERT_GE(oom_read_proc(pid, "status", "VmPTE:"), kb);
 	EXPECT_EQ(oom_mrelease_pid(pid), 0);
