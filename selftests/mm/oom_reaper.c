@@ -109,10 +109,10 @@ static int wait_as_victim(void *arg)
  * The caller becomes the sharer. Of two processes that are equally bad, the
  * OOM killer takes the younger one, its child.
  */
-static int start_victim(struct oom_test *test, int (*fn)(void *arg))
+static int start_victim(struct oom_test *test)
 {
 	test->sharer = getpid();
-	if (map_shared_victim() || oom_share_mm(fn, 0, test) < 0)
+	if (map_shared_victim() || oom_share_mm(wait_as_victim, 0, test) < 0)
 		return -1;
 	return poll_until(test->victim) ? 0 : -1;
 }
@@ -121,7 +121,7 @@ static int frozen_sharer(void *arg)
 {
 	struct oom_test *test = arg;
 
-	if (oom_start_thread() < 0 || start_victim(test, wait_as_victim))
+	if (oom_start_thread() < 0 || start_victim(test))
 		return -1;
 	return leave_and_freeze(test);
 }
@@ -131,7 +131,7 @@ static int frozen_sharer_thread(void *arg)
 	struct oom_test *test = arg;
 	pid_t thread;
 
-	if (start_victim(test, wait_as_victim) || cg_enter_current(test->cg.outside))
+	if (start_victim(test) || cg_enter_current(test->cg.outside))
 		return -1;
 	thread = oom_start_thread();
 	return thread < 0 ? -1 : cg_write_numeric(test->cg.frozen, "tasks", thread);
@@ -154,7 +154,7 @@ static int stuck_sharer(void *arg)
 	pthread_t thread;
 
 	if (zero < 0 || !page ||
-	    start_victim(test, wait_as_victim) || leave_and_freeze(test) ||
+	    start_victim(test) || leave_and_freeze(test) ||
 	    pthread_create(&thread, NULL, ready_when_stuck, test))
 		return -1;
 	return read(zero, page, 1);
@@ -182,20 +182,6 @@ static int vfork_parent(void *arg)
 	if (!map_shared_victim())
 		oom_share_mm(freeze_vfork_child, CLONE_VFORK, test);
 	return -1;
-}
-
-static int wait_as_frozen_victim(void *arg)
-{
-	struct oom_test *test = arg;
-
-	if (cg_enter_current(test->cg.frozen))
-		return 1;
-	return wait_as_victim(test);
-}
-
-static int all_frozen(void *arg)
-{
-	return start_victim(arg, wait_as_frozen_victim) || leave_and_freeze(arg);
 }
 
 static int frozen_futex_owner(void *arg)
@@ -259,8 +245,8 @@ TEST_F_TIMEOUT(oom, frozen_vfork_child, OOM_TEST_TIMEOUT_S)
 /* Userspace has killed both: the OOM killer takes one of them as it is. */
 TEST_F_TIMEOUT(oom, killed_frozen_sharer, OOM_TEST_TIMEOUT_S)
 {
-	ASSERT_GT(oom_start(&self->test.cg, all_frozen, &self->test), 0);
-	ASSERT_EQ(oom_freeze(&self->test.cg, 0), 0);
+	ASSERT_GT(oom_start(&self->test.cg, frozen_sharer, &self->test), 0);
+	ASSERT_EQ(oom_freeze(&self->test.cg, self->test.victim), 0);
 	ASSERT_EQ(kill(self->test.victim, SIGKILL), 0);
 	ASSERT_EQ(kill(self->test.sharer, SIGKILL), 0);
 	check_oom(_metadata, &self->test, OOM_LEFT_SIZE);
@@ -288,7 +274,7 @@ static bool bystanders_live(struct oom_test *test)
 	       !oom_is_dead(test->bystanders[1]);
 }
 
-/* Nobody else is killed while a victim exits, which takes a moment. */
+/* Nobody else is killed while a victim, or its last thread, is in exit_mmap(). */
 TEST_F_TIMEOUT(oom_memcg, exiting_victim, OOM_TEST_TIMEOUT_S)
 {
 	struct oom_test *test = &self->test;
@@ -296,8 +282,9 @@ TEST_F_TIMEOUT(oom_memcg, exiting_victim, OOM_TEST_TIMEOUT_S)
 	int round;
 
 	start_bystanders(_metadata, test);
-	for (round = 0; round < 8; round++) {
-		victim = oom_start(&test->cg, oom_map_victim, NULL);
+	for (round = 0; round < 10; round++) {
+		victim = oom_start(&test->cg, round % 2 ? oom_map_threaded_victim :
+				   oom_map_victim, NULL);
 		ASSERT_GT(victim, 0);
 		ASSERT_GE(oom_force(&test->cg), 0);
 		ASSERT_TRUE(poll_until(oom_is_dead(victim)));

@@ -317,6 +317,11 @@ int oom_map_victim(void *arg)
 	return oom_map(OOM_VICTIM_SIZE) ? oom_set_score_adj(1000) : -1;
 }
 
+int oom_map_threaded_victim(void *arg)
+{
+	return oom_start_thread() < 0 || oom_start_thread() < 0 || oom_map_victim(arg);
+}
+
 int oom_map_bystander(void *arg)
 {
 	return oom_map(OOM_BYSTANDER_SIZE) ? oom_set_score_adj(500) : -1;

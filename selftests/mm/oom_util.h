@@ -143,6 +143,7 @@ char *oom_map_vmas(size_t size, size_t nr);
 char *oom_map_sparse(size_t nr);
 /* For oom_start(): map memory, and be who the OOM killer takes first or second. */
 int oom_map_victim(void *unused);
+int oom_map_threaded_victim(void *unused);
 int oom_map_sparse_victim(void *unused);
 int oom_map_bystander(void *unused);
 /* Whether the kernel frees page tables that MADV_DONTNEED empties. */

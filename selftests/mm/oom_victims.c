@@ -72,11 +72,6 @@ FIXTURE_TEARDOWN_PARENT(victims)
 	EXPECT_TRUE(oom_cgroups_undone(&self->cg));
 }
 
-static int map_threaded_victim(void *arg)
-{
-	return oom_start_thread() < 0 || oom_start_thread() < 0 || oom_map_victim(arg);
-}
-
 /* Whoever lowers a limit waits until the memory is back: do it in a process. */
 static void start_oom(struct __test_metadata *_metadata,
 		      FIXTURE_DATA(victims) * self, size_t limit)
@@ -128,7 +123,7 @@ TEST_F_TIMEOUT(victims, frozen, OOM_TEST_TIMEOUT_S)
 TEST_F_TIMEOUT(victims, frozen_threads, OOM_TEST_TIMEOUT_S)
 {
 	check_no_delay(_metadata, &self->cg,
-		       oom_start_frozen(&self->cg, map_threaded_victim, NULL));
+		       oom_start_frozen(&self->cg, oom_map_threaded_victim, NULL));
 }
 
 /* Nobody is frozen: the victim's robust futexes are worth the delay. */
@@ -147,7 +142,7 @@ TEST_F_TIMEOUT(victims, pinned, OOM_TEST_TIMEOUT_S)
 TEST_F_TIMEOUT(victims, frozen_v2, OOM_TEST_TIMEOUT_S)
 {
 	struct oom_cgroups *cg = &self->cg;
-	pid_t victim = oom_start(cg, map_threaded_victim, NULL);
+	pid_t victim = oom_start(cg, oom_map_threaded_victim, NULL);
 
 	ASSERT_GT(victim, 0);
 	ASSERT_EQ(cg_write(cg->memcg, "cgroup.freeze", "1"), 0);
