@@ -58,7 +58,13 @@ cleanup() {
 }
 trap cleanup EXIT
 trap 'echo "$ME: interrupted" >&2; exit 130' INT
-trap 'exit 143' TERM HUP
+trap terminated TERM HUP
+
+# terminated: ends the script. Those that another one started and ends say nothing.
+terminated() {
+	[ "${LAB_LOCKED:-$$}" != $$ ] || echo "$ME: terminated" >&2 || true
+	exit 143
+}
 
 lab_tmp() {
 	[ -z "$TMP" ] || return 0
@@ -82,14 +88,17 @@ run() {
 # progress LABEL LOG CMD...: like run, but writes the output to LOG, and prints the seconds
 # so far and, for a kernel build, the number of objects.
 progress() {
-	local label=$1 log=$2 start=$SECONDS rc=0 n last=0 status
+	local label=$1 log=$2 start=$SECONDS rc=0 n last=0 status nap=0.1 nothing
 	shift 2
+	# A sleep that a signal ends would have bash print "Terminated"; a read does not.
+	exec {nothing}<> <(:)
 	set -m
 	"$@" >"$log" 2>&1 9>&- 7>&- &
 	CHILD=$!
 	set +m
 	while kill -0 "$CHILD" 2>/dev/null; do
-		sleep 1
+		read -rt "$nap" -u "$nothing" || true
+		[ $((SECONDS - start)) -lt 2 ] || nap=1
 		n=$(grep -cE '^ +(CC|AS|LD|AR|HOSTCC|UPD) ' "$log" || true)
 		status="$label: $((SECONDS - start)) s"
 		[ "$n" = 0 ] || status+=", $n objects"
@@ -102,6 +111,7 @@ progress() {
 	done
 	wait "$CHILD" || rc=$?
 	CHILD=
+	exec {nothing}<&-
 	if [ -t 1 ]; then printf '\r\033[K'; fi
 	if [ "$rc" = 0 ]; then say "  $label: $((SECONDS - start)) s, done"; fi
 	return "$rc"
