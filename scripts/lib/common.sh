@@ -21,14 +21,22 @@ sha() {
 # alone, and refuses instead of waiting.
 lab_lock() {
 	[ -z "${LAB_LOCKED:-}" ] || return 0
-	exec 9>"$LAB_DIR/.lock"
+	open_locks
 	if ! flock -n 9; then
 		say "another run is using $LAB_DIR, waiting for it to end"
 		flock 9
 	fi
-	exec 7>"$CACHE/.lock"
 	flock -s 7
 	export LAB_LOCKED=$$
+}
+
+# open_locks: opens the locks: that of LAB_DIR as file 9, that of the cache as file 7.
+open_locks() {
+	touch "$LAB_DIR/.lock" 2>/dev/null ||
+		die "cannot write to $LAB_DIR: set LAB_DIR to a folder you can write to"
+	touch "$CACHE/.lock" 2>/dev/null ||
+		die "cannot write to $CACHE: set XDG_CACHE_HOME to a folder you can write to"
+	exec 9>"$LAB_DIR/.lock" 7>"$CACHE/.lock"
 }
 
 # need_space GIB: exits with an error if the disk has less space, before the work starts.
@@ -68,8 +76,11 @@ terminated() {
 
 lab_tmp() {
 	[ -z "$TMP" ] || return 0
-	TMP=$(mktemp -d "$LAB_DIR/tmp/$ME.XXXXXX") ||
+	if ! TMP=$(mktemp -d "$LAB_DIR/tmp/$ME.XXXXXX" 2>/dev/null) ||
+		! head -c 1M /dev/zero 2>/dev/null >"$TMP/room"; then
 		die "cannot write to $LAB_DIR/tmp: is the disk full?"
+	fi
+	rm "$TMP/room"
 }
 
 # run CMD...: runs it in its own process group, so that the whole group can be killed. It

@@ -96,7 +96,8 @@ lab_base() {
 	INITRAMFS=$LAB_DIR/images/initramfs.gz	# one for all bases
 	LOGS=$room/logs/$KEY
 	RESULTS=$room/results/$KEY
-	mkdir -p "$IMAGES" "$LOGS" "$RESULTS" "$LAB_DIR/tmp"
+	mkdir -p "$IMAGES" "$LOGS" "$RESULTS" "$LAB_DIR/tmp" 2>/dev/null ||
+		die "cannot write to $LAB_DIR: set LAB_DIR to a folder you can write to"
 
 	CACHE=${XDG_CACHE_HOME:-${HOME:-$LAB_DIR}/.cache}/oom-reaper-lab
 	DL=$CACHE/dl
