@@ -3,6 +3,9 @@
 #
 # Validates the settings at the start of each run. docs/lab.md lists them.
 
+# Whether it was set: guest.sh has a default.
+own_qemu=${QEMU:-}
+
 # setting_number NAME LEAST: requires NAME to be unset, or a whole number >= LEAST.
 setting_number() {
 	local value=${!1:-}
@@ -28,10 +31,15 @@ check_settings() {
 		die "SMP=$SMP is more than the 8 CPUs that configs/lean.config allows (CONFIG_NR_CPUS)"
 	fi
 	check_memory
+	[ -z "$own_qemu" ] || command -v "$own_qemu" >/dev/null ||
+		die "QEMU=$own_qemu is not a program: install it, or unset QEMU"
 	case $BASE in */* | .*) die "BASE=$BASE is not a base; the bases are: $(bases | paste -sd' ')" ;; esac
 	for name in ${CHECK_BASES:-}; do
 		[ "$name" = none ] || [ -r "$TOP/configs/$name.base" ] ||
 			die "CHECK_BASES contains '$name'; it must be 'none' or some of: $(bases | paste -sd' ')"
+	done
+	for name in EXTRA_CONFIG TRAILERS; do
+		[ ! -d "${!name:-}" ] || die "$name=${!name} is a folder: it must be a file"
 	done
 	[ -z "${EXTRA_CONFIG:-}" ] || [ -r "$EXTRA_CONFIG" ] || die "cannot read EXTRA_CONFIG=$EXTRA_CONFIG"
 	[ -z "${TRAILERS:-}" ] || [ -r "$TRAILERS" ] || die "cannot read TRAILERS=$TRAILERS: it must be an mbox"
