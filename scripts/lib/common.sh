@@ -8,6 +8,13 @@ die() {
 	exit 1
 }
 
+# last_line LOG: prints what a program said at the end.
+last_line() {
+	local line
+	line=$(tail -n 1 "$1" 2>/dev/null) || true
+	echo "${line:-no message (is the disk full?)}"
+}
+
 say() {
 	printf '%s\n' "$*"
 }
