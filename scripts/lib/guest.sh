@@ -64,7 +64,7 @@ boot_cached() {
 		return
 	fi
 	progress "boot and tests" "$TMP/boot" "$LIB/boot-one" "$1" "$2" "$dir" || rc=$?
-	cat "$TMP/boot"
+	case $rc in 0 | 2) cat "$TMP/boot" ;; *) cat "$TMP/boot" >&2 ;; esac
 	if [ "$rc" = 0 ]; then
 		cache_drop boots "$key"
 		cache_put boots "$key" "$dir"/*
