@@ -13,6 +13,7 @@ Exit: 0 no problem; 2 a problem; 1 no logs.
 """
 
 import argparse
+import collections
 import json
 import os
 import pathlib
@@ -33,6 +34,9 @@ SPLAT = re.compile(
     r"|(list_add|list_del) corruption|refcount_t:|stack.protector"
     r"|invalid opcode|stall(s)? on CPU|stalls? detected"
 )
+
+# Lines on the console; the kernel's report of a bug has a hundred.
+FLOOD = 2000
 
 # The pattern of a result line comes from the script that LAVA runs in a guest without
 # Python.
@@ -180,6 +184,15 @@ def parse_console(text, path):
     return []
 
 
+def flood(text, path):
+    """Why a run may have been too slow: the console, which gets errors only, has FLOOD lines."""
+    if len(text) < FLOOD:
+        return []
+    kinds = collections.Counter(re.sub(r"^\[[ .0-9]+\] ", "", line) for line in text)
+    line, count = kinds.most_common(1)[0]
+    return [f"{path}: {len(text)} lines, {count} of them '{line.strip()}'"]
+
+
 def judge(directory, seconds=0, timed_out=None):
     directory = pathlib.Path(directory)
     console, ktap = directory / "console.log", directory / "ktap.log"
@@ -191,6 +204,7 @@ def judge(directory, seconds=0, timed_out=None):
         problems.append("no kernel log received from the guest")
     if timed_out:
         found.append(f"not done after {timed_out} s")
+        found += flood(lines(console), console)
     # Print the cause before the place where the tests broke off.
     problems = found + [f"{p}; see {ktap}" for p in problems]
     return {"seconds": seconds, "problems": problems, "tests": tests}
