@@ -122,7 +122,7 @@ hash_files() {
 # scripts_of INTERPRETER: the scripts of this repository in that language.
 scripts_of() {
 	# grep fails for folders, and the caller may end with it.
-	(cd "$TOP" && grep -lsE "^#!.*$1" scripts/* scripts/*/* bench/* bench/*/* .ci/run) || true
+	(cd "$TOP" && grep -lsE "^#!.*$1" scripts/* scripts/*/* scripts/tests/*/* bench/* bench/*/* .ci/run) || true
 }
 
 # own_files: prints all files of this repository. On other bases than mainline it prints
