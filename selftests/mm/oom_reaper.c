@@ -126,6 +126,12 @@ static int frozen_sharer(void *arg)
 	return leave_and_freeze(test);
 }
 
+/* The second one starts in the cgroups of the first. */
+static int frozen_sharers(void *arg)
+{
+	return frozen_sharer(arg) || oom_share_mm(oom_wait_for_kill, 0, NULL) < 0;
+}
+
 static int frozen_sharer_thread(void *arg)
 {
 	struct oom_test *test = arg;
@@ -219,7 +225,7 @@ static void check_frozen(struct __test_metadata *_metadata,
 
 TEST_F_TIMEOUT(oom, frozen_sharer, OOM_TEST_TIMEOUT_S)
 {
-	check_frozen(_metadata, &self->test, frozen_sharer);
+	check_frozen(_metadata, &self->test, frozen_sharers);
 }
 
 /* The version 1 freezer can freeze a single thread. */
@@ -299,16 +305,16 @@ TEST_F_TIMEOUT(oom_memcg, exiting_victim, OOM_TEST_TIMEOUT_S)
 TEST_F_TIMEOUT(oom_memcg, next_victim, OOM_TEST_TIMEOUT_S)
 {
 	struct oom_cgroups *cg = &self->test.cg;
-	pid_t first, second;
+	pid_t first = oom_start(cg, oom_map_victim, NULL);
+	pid_t second = oom_start(cg, oom_map_bystander, NULL);
 
-	first = oom_start(cg, oom_map_victim, NULL);
 	ASSERT_GT(first, 0);
-	second = oom_start(cg, oom_map_bystander, NULL);
 	ASSERT_GT(second, 0);
 	ASSERT_EQ(ptrace(PTRACE_SEIZE, first, 0, PTRACE_O_TRACEEXIT), 0);
 
 	ASSERT_GE(oom_force(cg), 0);
 	EXPECT_FALSE(oom_is_dead(first));
+	EXPECT_EQ(oom_mrelease_pid(first), 0);
 	EXPECT_FALSE(oom_is_dead(second));
 	ASSERT_GE(oom_force(cg), 0);
 	EXPECT_FALSE(oom_is_dead(first));
