@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""try_cost.py - CPU seconds that the compiler needs for single objects
+"""try_cost.py - measure the CPU seconds that single objects take to compile
 
 Usage: try_cost.py OBJ OBJECT...
 
-OBJ is a build folder of the kernel, OBJECT a file in it that was built. Each is
-compiled three times more, by the command that Kbuild left, without a compiler cache; the
-object is thrown away. Prints "OBJECT SECONDS", the least of the three, user and system time.
+OBJ is a build folder of the kernel, OBJECT a file in it that was built. Runs the command that
+Kbuild recorded for each object three more times, without a compiler cache, and discards the
+result. Prints "OBJECT SECONDS": user and system time of the fastest of the three.
 Exit: 0; 1 an object cannot be compiled, with the reason.
 """
 
@@ -25,7 +25,7 @@ class Unknown(Exception):
 
 
 def command(obj, name):
-    """The compiler's command line for an object, its output thrown away."""
+    """Returns the compiler's command line for an object, with output to /dev/null."""
     path = pathlib.Path(name)
     cmd = obj / path.parent / f".{path.name}.cmd"
     try:

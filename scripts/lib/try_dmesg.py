@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""try_dmesg.py - lines of kernel logs that are not in others
+"""try_dmesg.py - print the lines of a kernel log that others do not have
 
 Usage: try_dmesg.py LOG OTHER...
 
-LOG and OTHER are folders of a boot, with dmesg.log.gz and console.log. Lines are
-compared without what differs from boot to boot: times, addresses, process ids, numbers.
-Stacks, registers and what is said of an emulated clock are left out.
-Prints the lines of LOG that none of the OTHERs has, each once, as they are compared.
-Exit: 0; 1 there is no log.
+LOG and OTHER are the folders of boots, with dmesg.log.gz and console.log. Compares lines
+without what differs from boot to boot: times, addresses, process ids, numbers. Ignores
+stacks, registers, and messages about an emulated clock.
+Prints each line of LOG once that no OTHER has, in the form in which it was compared.
+Exit: 0; 1 a folder has no log.
 """
 
 import argparse
@@ -31,15 +31,15 @@ RULES = [
     (re.compile(r"N(?=[a-zA-Z%]+\b)[kKMG]?i?B?"), "N"),
     (re.compile(r"\s+"), " "),
 ]
-# What an OOM kill prints by right, and differs each time: the stack and the registers.
+# Stack and registers: an OOM kill prints them, and they differ each time.
 TRACE = re.compile(r"^(<\d+>)?\[[^]]*\]\s*(\[[ TC]+\d+\]\s*)?"
                    r"((\? )?[\w.]+\+0x[0-9a-f]+/0x[0-9a-f]+|R\w\w: |\w\w: [0-9a-f]{4} |Code: |</?TASK>)")
-# What the emulator's clock gives, by chance: a busy host is enough.
+# Messages about the emulated clock: they come and go with the load of the host.
 CLOCK = re.compile(r"\]\s*(tsc: |clocksource: |sched_clock: Marking|calibrate_delay|hrtimer: interrupt took)")
 
 
 def normal(line):
-    """A line without what differs from boot to boot."""
+    """Returns a line without what differs from boot to boot."""
     for pattern, by in RULES:
         line = pattern.sub(by, line)
     return line.strip()
@@ -48,7 +48,7 @@ def normal(line):
 def log_lines(directory):
     directory = pathlib.Path(directory)
     got = ktap.lines(directory / "dmesg.log.gz")
-    # The console is the only log of a kernel that died.
+    # A kernel that died left no other log than the console's.
     got = got if any(got) else ktap.lines(directory / "console.log")
     return [line for line in got if line.strip() and not TRACE.match(line) and not CLOCK.search(line)]
 

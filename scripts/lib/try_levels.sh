@@ -1,32 +1,34 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# "try": builds and boots the levels, and compiles what the patches touch.
+# "try": builds and boots the levels, and compiles the files that the patches change.
 #
-# $TMP/states has a line for each level: "NAME<tab>STATE<tab>DETAIL", where STATE is
-# "booted" (DETAIL is the folder of the logs), "same" (the image is that of the level
-# below), "broken" (DETAIL says why). Where a level was booted again, "NAME<tab>again"
-# and the folder follow.
+# $TMP/states has a line for each level, "NAME<tab>STATE<tab>DETAIL". STATE is one of
+#   booted  DETAIL is the folder of its logs
+#   same    the image is the same as that of the level below, which is DETAIL
+#   broken  DETAIL is the reason
+#   again   the level was booted a second time; DETAIL is the folder of these logs
 
 state() {
 	printf '%s\t%s\t%s\n' "$1" "$2" "${3//$'\t'/ }" >>"$TMP/states"
 }
 
-# boot_level NAME DIR: boots it; DIR is where the logs are. Returns 1, with the reason in
-# $TMP/why, if the boot is of no use.
+# boot_level NAME DIR: boots the level, and writes the logs to DIR. If the guest did not run
+# the tests, returns 1, with the reason in $TMP/why.
 boot_level() {
 	boot_cached "$IMAGES/$1-lean/bzImage" "$INITRAMFS" "$2" || exit 1
 	python3 "$LIB/try_report.py" --state "$2" >"$TMP/why" || exit 1
 	! grep -q . "$TMP/why"
 }
 
-# boot_again NAME DIR: what differs from the first boot is no fault of a patch.
+# boot_again NAME DIR: boots the level a second time. No patch is blamed for what differs
+# between the two boots.
 boot_again() {
 	if FRESH=1 boot_level "$1" "$2-again"; then state "$1" again "$2-again"; fi
 }
 
-# try_level NAME BELOW: builds a level and boots it, if its image is not that of the level
-# BELOW. Sets last to the name, if there are results.
+# try_level NAME BELOW: builds a level, and boots it unless level BELOW has the same image.
+# Sets last to NAME if there are results.
 try_level() {
 	local name=$1 below=$2 dir=$LOGS/$1 image=$IMAGES/$1-lean/bzImage
 	if ! run "$COMMANDS/build" "$name" lean 2>"$TMP/err"; then
@@ -37,7 +39,7 @@ try_level() {
 		return
 	fi
 	if [ -n "$below" ] && cmp -s "$image" "$IMAGES/$below-lean/bzImage"; then
-		say "  the image is that of the level below: not booted"
+		say "  same image as the level below: not booted"
 		state "$name" same "$below"
 		last=$name
 		return
@@ -54,13 +56,13 @@ try_level() {
 	if [ -z "$below" ]; then
 		boot_again "$name" "$dir"
 	elif ! python3 "$LIB/try_report.py" --worse "$LOGS/$(booted_as "$below")" "$dir"; then
-		say "  something is worse than at the level below: once more"
+		say "  worse than the level below: booting it again"
 		boot_again "$name" "$dir"
 	fi
 	last=$name
 }
 
-# booted_as NAME: the level whose boot is that level's, where images are the same.
+# booted_as NAME: prints the level that was booted with the image of NAME.
 booted_as() {
 	local name=$1 below
 	while below=$(awk -F'\t' -v n="$name" '$1 == n && $2 == "same" { print $3 }' "$TMP/states") && [ -n "$below" ]; do
@@ -69,8 +71,8 @@ booted_as() {
 	echo "$name"
 }
 
-# keep_folder: where the base's image is in the cache, a build folder of an earlier series
-# is what the first level begins with: build looks up what changed since.
+# keep_folder: reuses a build folder of an earlier series, if the base has none because its
+# image is cached. "build" compiles what changed since.
 keep_folder() {
 	local d
 	[ ! -e "$OBJ/lean/base/lab-commit" ] || return 0
@@ -82,8 +84,8 @@ keep_folder() {
 	done
 }
 
-# try_levels: all levels, the base first. Without a base that boots there is nothing to
-# compare with.
+# try_levels: builds and boots all levels, the base first. Dies if the base does not boot,
+# because there is nothing to compare with.
 try_levels() {
 	local name n=0 count
 	count=$(levels | wc -l)
@@ -94,18 +96,19 @@ try_levels() {
 		n=$((n + 1))
 		say "level $n of $count: $name"
 		try_level "$name" "$last"
-		[ -n "$last" ] || die "the base is broken: $(cut -f3 "$TMP/states" | head -n 1)"
+		[ -n "$last" ] || die "cannot test the base: it $(cut -f3 "$TMP/states" | head -n 1)"
 	done 3< <(levels)
 	[ ! -s "$TMP/broken" ] || awk -F'\t' '{ print $1 "\tbroken\t" $2 }' "$TMP/broken" >>"$TMP/states"
 }
 
-# warnings_in LOG: those of the compiler in a log, less the folder and the line.
+# warnings_in LOG: prints the compiler's warnings in a log, without folder and line number.
 warnings_in() {
 	sed -nE -e "s,(^|[ ])$SRC/,\1,g" -e 's,^(\.\./)+src/[^/]+/,,' -e 's/^([^ :]+):[0-9:]+ (warning:.*)/\1: \2/p' "$1" | sort
 }
 
-# compile_level NAME COMMIT BELOW: the touched files that the level has, with W=1: new
-# warnings are in $TMP/warnings/NAME, CPU seconds of the objects in $TMP/cost/NAME.
+# compile_level NAME COMMIT BELOW: compiles the files that the series changes, with W=1.
+# Writes the new warnings to $TMP/warnings/NAME, and the CPU seconds of the changed objects
+# to $TMP/cost/NAME.
 compile_level() {
 	local name=$1 commit=$2 below=$3 obj=$OBJ/objects log=$LOGS/objects-$1.log f
 	local -a have=() cost=()
@@ -119,7 +122,7 @@ compile_level() {
 	run kernel_make "$obj" -k W=1 "${have[@]}" >"$log" 2>&1 || true
 	warnings_in "$log" >"$TMP/w1.$name"
 	if [ -n "$below" ]; then new_lines "$TMP/w1.$below" "$TMP/w1.$name" >"$TMP/warnings/$name" || true; fi
-	# Only what differs from the level below can have got slower.
+	# Measure only files that differ from the level below.
 	for f in "${have[@]}"; do
 		if [ ! -e "$obj/$f" ]; then
 			grep -q 'error:' "$log" || echo "${f%.o}.c" >>"$TMP/not-compiled"
@@ -130,7 +133,7 @@ compile_level() {
 	[ ${#cost[@]} = 0 ] || python3 "$LIB/try_cost.py" "$obj" "${cost[@]:0:12}" >"$TMP/cost/$name" 2>>"$LOGS/objects.log" || true
 }
 
-# compile_levels: what the patches touch, at each level.
+# compile_levels: runs compile_level for each level.
 compile_levels() {
 	local name commit below='' start=$SECONDS
 	local -a sources
@@ -138,7 +141,7 @@ compile_levels() {
 	mkdir -p "$TMP/warnings" "$TMP/cost"
 	: >"$TMP/not-compiled"
 	[ ${#sources[@]} -gt 0 ] || return 0
-	say "touched files, with W=1: ${sources[*]}"
+	say "compiling the changed files with W=1: ${sources[*]}"
 	: >"$LOGS/objects.log"
 	while read -r name commit <&3; do
 		compile_level "$name" "$commit" "$below"

@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""try_patches.py - a series of patches in any of its forms, as files for git am
+"""try_patches.py - convert a series of any form to files for git am
 
 Usage: try_patches.py OUT SERIES
 
 SERIES is an mbox (or one mail), a folder of patches, a folder with a quilt
-"series" file, or that file. Cover letters and replies are left out. Patches
-that are numbered [n/m] are put in that order; all of them must be there, once.
-A patch without a mail's header (quilt) gets one.
-Gives: OUT/NNNN-SUBJECT.patch, a mail each, and OUT/series, their names in order.
-Prints "base-commit ID" and "prerequisite PATCH-ID" lines, if the mails have some.
-Exit: 0; 1 there is no series, with the reason.
+"series" file, or that file. Skips cover letters and replies. Sorts patches
+that are numbered [n/m]; each number must be there exactly once. Adds a mail
+header to patches that have none (quilt).
+Writes OUT/NNNN-SUBJECT.patch, one mail each, and OUT/series, their names in order.
+Prints a line "base-commit ID" or "prerequisite PATCH-ID" for each that the mails name.
+Exit: 0; 1 this is not a series, with the reason.
 """
 
 import argparse
@@ -33,7 +33,7 @@ class BadInput(Exception):
 
 
 class Patch:
-    """A mail: its bytes, subject, text, and number in the series, if it has one."""
+    """A mail: its bytes, subject, text, and its number in the series or None."""
 
     def __init__(self, raw, name):
         self.raw = raw
@@ -59,18 +59,18 @@ def body(part):
 
 
 def split_mbox(data, name):
-    """The mails of an mbox, or of a file that is one mail."""
+    """Returns the mails in an mbox, or in a file that is one mail."""
     starts = list(FROM.finditer(data))
     if starts and starts[0].start() == 0:
         ends = [m.start() for m in starts[1:]] + [len(data)]
         return [Patch(data[m.end():end], name) for m, end in zip(starts, ends)]
     if HEADER.match(data) and re.search(rb"^Subject:", data, re.M | re.I):
         return [Patch(data, name)]
-    raise BadInput(f"{name} is no mbox: it does not begin as a mail")
+    raise BadInput(f"{name} is not an mbox: it does not begin like a mail")
 
 
 def plain(data, name):
-    """A quilt patch: a mail, or a diff with any text above it, which gets a header."""
+    """Returns a quilt patch, which is a mail, or a diff below some text, as a mail."""
     if FROM.match(data):
         return split_mbox(data, name)[0]
     head = b""
@@ -92,7 +92,7 @@ def read(path):
 
 
 def quilt(series):
-    """The patches that a quilt series file names."""
+    """Returns the patches that a quilt series file names."""
     out = []
     for line in read(series).decode("utf-8", errors="replace").splitlines():
         words = line.split("#", 1)[0].split()
@@ -103,7 +103,7 @@ def quilt(series):
         out.append(plain(read(series.parent / words[0]), pathlib.Path(words[0]).name))
         if not DIFF.search(out[-1].text):
             raise BadInput(f"{series}: {words[0]} has no diff")
-        out[-1].number = None       # the series file has the order
+        out[-1].number = None       # the series file defines the order
     return out
 
 
@@ -116,14 +116,14 @@ def is_series_file(path, data):
 
 
 def collect(path):
-    """All mails of the series, in the order of the files."""
+    """Returns all mails of the series, in the order of the files."""
     if path.is_dir():
         if (path / "series").is_file():
             return quilt(path / "series")
         files = sorted(f for f in path.iterdir()
                        if f.suffix in (".patch", ".diff", ".eml", ".mbox", ".mbx") and f.is_file())
         if not files:
-            raise BadInput(f"{path} has no patches: no *.patch, *.eml, *.mbox and no series file")
+            raise BadInput(f"{path} has no patches (*.patch, *.diff, *.eml, *.mbox, *.mbx) and no series file")
         mails = []
         for f in files:
             data = read(f)
@@ -132,7 +132,7 @@ def collect(path):
         return mails
     data = read(path)
     if data[:2] == b"\x1f\x8b":
-        raise BadInput(f"{path} is packed: gunzip it first")
+        raise BadInput(f"{path} is compressed: run gunzip first")
     if FROM.match(data) is None and is_series_file(path, data):
         return quilt(path)
     if re.match(rb"(diff --git |--- \S)", data):
@@ -141,22 +141,22 @@ def collect(path):
 
 
 def in_order(patches, path):
-    """By their numbers, if they have some."""
+    """Sorts patches by their numbers, if they are numbered."""
     numbered = [p for p in patches if p.number is not None]
     if not numbered:
         return patches
     if len(numbered) < len(patches):
         first = next(p for p in patches if p.number is None)
-        raise BadInput(f"{path}: some patches are numbered and '{first.subject}' is not: is it one series?")
+        raise BadInput(f"{path}: some patches are numbered, but '{first.subject}' is not: is this one series?")
     seen = {}
     for p in patches:
         if p.number in seen or p.total != patches[0].total:
-            raise BadInput(f"{path} has more than one series in it: '{p.subject}' and "
+            raise BadInput(f"{path} has more than one series: '{p.subject}' and "
                            f"'{seen.get(p.number, patches[0]).subject}'")
         seen[p.number] = p
     missing = sorted(set(range(1, patches[0].total + 1)) - seen.keys())
     if missing:
-        raise BadInput(f"{path}: patch {missing[0]} of {patches[0].total} is not in it")
+        raise BadInput(f"{path}: patch {missing[0]} of {patches[0].total} is missing")
     return sorted(patches, key=lambda p: p.number)
 
 
@@ -170,7 +170,7 @@ def main():
         mails = collect(args.series)
         patches = in_order([m for m in mails if m.is_patch()], args.series)
         if not patches:
-            raise BadInput(f"{args.series} has no patch in it")
+            raise BadInput(f"{args.series} has no patch")
         names = [f"{i:04}-{p.slug()}.patch" for i, p in enumerate(patches, 1)]
         for name, patch in zip(names, patches):
             (args.out / name).write_bytes(MAIL + patch.raw)

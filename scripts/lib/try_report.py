@@ -1,18 +1,19 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""try_report.py - what each patch of a series changed
+"""try_report.py - report what each patch of a series changed
 
 Usage: try_report.py --work DIR --out DIR
        try_report.py --worse BELOW DIR
        try_report.py --state DIR
 
-The work folder is that of "lab try", and has "states" (see lib/try_levels.sh), "whole"
-(all patches of the series), "warnings/LEVEL" and "cost/LEVEL". Prints the matrix of the
-test programs and, by patch, what changed; OUT gets matrix.md with every test, and
-report.txt. A test whose result differed between two boots of a level is unstable, and
-is left out there; one that did so at the base is left out everywhere.
---worse compares two boots; --state prints why a boot is of no use, if it is not.
-Exit: 0 nothing is worse; 2 something is, or a level is broken; 1 the input is no good.
+DIR of --work is the work folder of "lab try". It has "states" (see lib/try_levels.sh),
+"whole" (all patches of the series), "warnings/LEVEL" and "cost/LEVEL". Prints the matrix of
+the test programs and what each patch changed; writes matrix.md with every test, and
+report.txt, to DIR of --out. A test whose result differs between two boots of a level is
+unstable: it is ignored at that level, and, if that level is the base, at every level.
+--worse compares two boots. --state prints the reason if a boot did not run the tests.
+Exit: 0 nothing got worse; 2 a test got worse, or a level is broken; 1 the input is not
+valid.
 """
 
 import argparse
@@ -25,11 +26,11 @@ import matrix
 import try_dmesg
 
 RANK = {"crash": 0, "fail": 1, "skip": 2, "pass": 3}
-SHOWN = 12      # lines of one kind for a patch; report.txt has all
+SHOWN = 12      # lines per heading on the terminal; report.txt has all
 
 
 def direction(old, new):
-    """What happened to a test, None if nothing; and whether that is worse."""
+    """Returns what happened to a test, or None if nothing; and whether that is worse."""
     if old == new:
         return None, False
     if old is None:
@@ -44,7 +45,7 @@ def load(directory, name=""):
 
 
 def reason(directory):
-    """Why a boot is of no use, or ''."""
+    """Returns why the boot did not run the tests, or ''."""
     got = load(directory)
     began = any(line.startswith("lab: uname") for line in ktap.lines(pathlib.Path(directory) / "ktap.log"))
     first = got["problems"][0] if got["problems"] else "no reason given"
@@ -58,12 +59,12 @@ def reason(directory):
 
 
 def plain_problem(text):
-    """A problem without the file, and as a line of the log is compared."""
+    """Returns a problem without its file, in the form in which logs are compared."""
     return try_dmesg.normal(re.sub(r"\S+/\S+\.(log|gz)(:\d+:)?", "", text))
 
 
 def changes(before, after, unstable):
-    """(text, worse) of each test, and of the boot as a whole."""
+    """Returns (text, worse) for each change of a test, and of the boot as a whole."""
     out = []
     for name in [*before["tests"], *(n for n in after["tests"] if n not in before["tests"])]:
         if name in unstable:
@@ -79,7 +80,7 @@ def changes(before, after, unstable):
 
 
 class Level:
-    """A level: its state, the boots that show it, and the tests that differ between them."""
+    """A level: its state, its boots, and the tests that differ between these."""
 
     def __init__(self, name, state, detail):
         self.name, self.state, self.detail = name, state, detail
@@ -94,7 +95,7 @@ class Level:
             return
         names = self.data["tests"].keys() | got["tests"].keys()
         self.unstable = {n for n in names if self.result(n) != got["tests"].get(n, {}).get("result")}
-        # What a second boot did not show is no fault of the patch.
+        # The patch is not blamed for problems that the second boot does not have.
         known = {plain_problem(p) for p in got["problems"]}
         self.data["problems"] = [p for p in self.data["problems"] if plain_problem(p) in known]
 
@@ -129,7 +130,7 @@ def costs(work, name):
 
 
 def log_news(level, below, base):
-    """Lines of the kernel's log that are new at the level, in each boot of it."""
+    """Returns the lines of the kernel log that are new at the level, in every boot of it."""
     if level.state != "booted":
         return []
     others = base.boots + below.boots
@@ -138,7 +139,7 @@ def log_news(level, below, base):
 
 
 def compile_news(work, level, known):
-    """What the objects of the level cost, and cost below."""
+    """Returns the compile time of the level's objects, and that of the level below."""
     out = []
     for obj, seconds in costs(work, level.name).items():
         old = known.get(obj)
@@ -152,7 +153,7 @@ def compile_news(work, level, known):
 
 
 def sections(levels, work):
-    """Of each patch: name, [(title, lines)], worse."""
+    """Yields for each patch: name, [(title, lines)], worse."""
     base = below = levels[0]
     known = costs(work, base.name)
     for level in levels[1:]:
@@ -164,11 +165,11 @@ def sections(levels, work):
             worse = any(w for _, w in found)
             parts.append(("tests", [("WORSE " if w else "") + text for text, w in sorted(found, key=lambda f: not f[1])]))
             unsure = sorted(level.unstable - base.unstable) if level.boots != below.boots else []
-            parts.append(("unstable here: differs between two boots", unsure))
-            parts.append(("new in the kernel's log", log_news(level, below, base)))
+            parts.append(("unstable, differs between two boots of this level", unsure))
+            parts.append(("new in the kernel log", log_news(level, below, base)))
             below = level
-        parts.append(("new warnings, W=1", read_lines(work / "warnings" / level.name)))
-        parts.append(("CPU time of the compiler, without a cache, least of three", compile_news(work, level, known)))
+        parts.append(("new compiler warnings (W=1)", read_lines(work / "warnings" / level.name)))
+        parts.append(("CPU time to compile (best of three, without a cache)", compile_news(work, level, known)))
         yield level.name, parts, worse
 
 
@@ -200,10 +201,10 @@ def report(work, out):
 
     tail = []
     if levels[0].unstable:
-        tail += ["left out, as they differ between two boots of the base:",
+        tail += ["ignored, because they differ between two boots of the base:",
                  *(f"  {n}" for n in sorted(levels[0].unstable))]
     if left:
-        tail.append(f"not tried, as they come after: {', '.join(left)}")
+        tail.append(f"not tested, because an earlier patch does not apply: {', '.join(left)}")
     tail.append(f"WORSE or broken: {', '.join(worse)}" if worse else "no test got worse")
     out.mkdir(parents=True, exist_ok=True)
     turned = [f"{name}: {line}" for name, kinds, _ in parts for title, lines in kinds if title == "tests" for line in lines]

@@ -1,34 +1,35 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# "try": a series in any form becomes levels of a tree of the lab's own. LAB_SERIES has
-# its patches, and "series" names those that apply; $TMP/broken has "NAME<tab>WHY" of
-# the one that does not.
+# "try": turns a series of any form into the levels of a tree. LAB_SERIES is the folder with
+# its patches; the file "series" in it lists the patches that apply. If a patch does not
+# apply, $TMP/broken has the line "NAME<tab>WHY".
 
-# series_form SERIES: range, path or id; dies if it is none.
+# series_form SERIES: prints range, path or id; dies if it is none of them.
 series_form() {
 	if [ -e "$1" ]; then
 		echo path
 	elif [[ $1 == *..* && $1 != */* ]] || [[ $1 == *..* && -n ${KERNEL:-} ]]; then
-		[ -n "${KERNEL:-}" ] || die "$1 is a range of commits: say with KERNEL=/path/to/linux of which tree"
+		[ -n "${KERNEL:-}" ] || die "$1 is a range of commits: set KERNEL=/path/to/linux to the tree that has them"
 		echo range
 	elif [[ $1 == *@* ]]; then
 		echo id
 	else
-		die "no $1: SERIES is an mbox, a folder of patches, a range A..B of KERNEL's commits, or a message id"
+		die "$1 does not exist: SERIES is an mbox, a folder of patches, a range A..B of commits in KERNEL, or a message id"
 	fi
 }
 
-# patches_of PATH: fills LAB_SERIES; $TMP/about has what the mails say of their base.
+# patches_of PATH: fills LAB_SERIES, and writes what the mails say about their base to
+# $TMP/about.
 patches_of() {
 	"$LIB/try_patches.py" "$LAB_SERIES" "$1" >"$TMP/about" || exit 1
 }
 
-# patches_by_id ID: the same of a thread that b4 finds.
+# patches_by_id ID: the same for a thread, which b4 fetches.
 patches_by_id() {
 	local id=${1#<} found
 	id=${id%>}
-	command -v b4 >/dev/null || die "no b4 here: install it, or give the mails as an mbox"
+	command -v b4 >/dev/null || die "b4 is not installed: install it, or pass the mails as an mbox"
 	mkdir -p "$TMP/b4"
 	run timeout 120 b4 -q am -o "$TMP/b4" "$id" >"$TMP/b4.log" 2>&1 </dev/null ||
 		die "b4 cannot get $id (no network?): $(grep -v '^ *$' "$TMP/b4.log" | tail -n 1)"
@@ -37,14 +38,14 @@ patches_by_id() {
 	patches_of "$found"
 }
 
-# range_of RANGE: the same of commits in KERNEL. Sets base and tip.
+# range_of RANGE: the same for commits in KERNEL. Sets base and tip.
 range_of() {
 	local a=${1%%..*} b=${1#*..} n=0 subject
-	[[ $b != .* ]] || die "$1 is no range A..B"
+	[[ $b != .* ]] || die "$1 is not a range A..B"
 	tip=$(git -C "$KERNEL" rev-parse -q --verify "${b:-HEAD}^{commit}") || die "KERNEL has no commit '$b'"
 	a=$(git -C "$KERNEL" rev-parse -q --verify "${a:-HEAD}^{commit}") || die "KERNEL has no commit '${1%%..*}'"
-	base=$(git -C "$KERNEL" merge-base "$a" "$tip") || die "$1: the commits have nothing in common"
-	[ -z "$(git -C "$KERNEL" rev-list --merges -n 1 "$base..$tip")" ] || die "$1 has a merge in it: give a range of single patches"
+	base=$(git -C "$KERNEL" merge-base "$a" "$tip") || die "$1: the two commits have no common ancestor"
+	[ -z "$(git -C "$KERNEL" rev-list --merges -n 1 "$base..$tip")" ] || die "$1 contains a merge: pass a range without merges"
 	while read -r subject; do
 		n=$((n + 1))
 		printf '%04d-%s.patch\n' "$n" "$subject"
@@ -53,8 +54,8 @@ range_of() {
 	: >"$TMP/about"
 }
 
-# with_prerequisites COMMIT: the last commit of KERNEL after that one that has a patch
-# which the series wants below it; nothing if one is missing.
+# with_prerequisites COMMIT: prints the last commit of KERNEL after COMMIT that is a
+# prerequisite patch of the series; prints nothing if a prerequisite is missing.
 with_prerequisites() {
 	local ids last
 	ids=$(sed -n 's/^prerequisite //p' "$TMP/about")
@@ -65,7 +66,7 @@ with_prerequisites() {
 	echo "${last#* }"
 }
 
-# base_in_kernel: sets base to the commit that the mails name, if KERNEL has it, or HEAD.
+# base_in_kernel: sets base to the base-commit of the mails if KERNEL has it, else to HEAD.
 base_in_kernel() {
 	local named found=
 	base=$(git -C "$KERNEL" rev-parse 'HEAD^{commit}')
@@ -73,13 +74,13 @@ base_in_kernel() {
 	named=$(sed -n 's/^base-commit //p' "$TMP/about")
 	[ -n "$named" ] || return 0
 	named=$(git -C "$KERNEL" rev-parse -q --verify "$named^{commit}") || {
-		why+="; it does not have the series' base-commit"
+		why+=", which lacks the series' base-commit"
 		return 0
 	}
 	if grep -q '^prerequisite ' "$TMP/about"; then
 		found=$(with_prerequisites "$named")
 		if [ -z "$found" ]; then
-			why+="; KERNEL does not have the patches that the series has as prerequisites"
+			why+=", which lacks the prerequisites of the series"
 			return 0
 		fi
 	fi
@@ -87,12 +88,12 @@ base_in_kernel() {
 	why="the series' base-commit${found:+ with its prerequisites}"
 }
 
-# nearest_base COMMIT: the base of the lab whose config fits that version of KERNEL best:
-# the newest that is not newer, or the oldest.
+# nearest_base COMMIT: prints the base of the lab whose config fits that commit's version
+# best: the newest base that is not newer than it, else the oldest base.
 nearest_base() {
 	local version b v best
 	version=$(git -C "$KERNEL" show "$1:Makefile" 2>/dev/null | awk '$1 == "VERSION" { v = $3 } $1 == "PATCHLEVEL" { print v "." $3; exit }')
-	[ -n "$version" ] || die "KERNEL is no kernel tree: $1 has no Makefile with a version"
+	[ -n "$version" ] || die "KERNEL is not a kernel tree: its commit $1 has no Makefile with a version"
 	best=
 	for b in $(bases); do
 		v=$(sed -n 's/^BASE_VERSION=v//p' "$TOP/configs/$b.base")
@@ -102,8 +103,8 @@ nearest_base() {
 	echo "$best"
 }
 
-# make_tree REPO: SRC is a repository of its own that borrows the objects of REPO,
-# at the commit $base.
+# make_tree REPO: makes SRC a separate repository that borrows the objects of REPO, and
+# checks out the commit $base in it.
 make_tree() {
 	local from
 	from=$(git -C "$1" rev-parse --path-format=absolute --git-common-dir)/objects
@@ -117,7 +118,7 @@ make_tree() {
 	lab_git -C "$SRC" update-ref "$STACK_REF" "$base"
 }
 
-# apply_patches: the patches as commits, until one does not apply.
+# apply_patches: commits the patches, up to the first that does not apply.
 apply_patches() {
 	local p
 	: >"$TMP/applied"

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# "try": which tests are run, and how they are built and packed.
+# "try": chooses, builds and packs the tests.
 #
-# A word is a target of kselftest, TARGET, or one program of it, TARGET:PROGRAM.
+# A "word" is a target of kselftest (TARGET), or one program of it (TARGET:PROGRAM).
 
 TRY_TABLE=$LIB/try.targets
 SELFTESTS=tools/testing/selftests
 
-# table_words: what the table has for the files on stdin, a word a line, each once.
+# table_words: prints the words that the table has for the files on stdin, one per line.
 table_words() {
 	local pattern words f
 	local -a files
@@ -24,8 +24,8 @@ table_words() {
 	done < <(grep -v '^#' "$TRY_TABLE") | awk 'NF && !seen[$0]++'
 }
 
-# touched_targets COMMIT: the targets of kselftest that the files on stdin belong to,
-# where the table has no line for them: the nearest folder with a Makefile.
+# touched_targets COMMIT: reads files from stdin. For each selftest that the table does not
+# list, prints its target: the nearest folder with a Makefile.
 touched_targets() {
 	local f dir
 	while read -r f; do
@@ -41,18 +41,18 @@ touched_targets() {
 	done | awk '!seen[$0]++'
 }
 
-# touched_programs: the words of the files on stdin that could be programs of a target
-# that the table has a line for.
+# touched_programs: reads files from stdin. For each selftest of a target that the table
+# lists, prints the word of the program.
 touched_programs() {
 	sed -nE "s,^$SELFTESTS/(mm)/([^/]+)\.c\$,\1:\2,p"
 }
 
-# targets_of WORD...: their targets, each once.
+# targets_of WORD...: prints their targets, each once.
 targets_of() {
 	printf '%s\n' "$@" | sed -e '/^CONFIG_/d' -e 's/:.*//' -e '/^$/d' | awk '!seen[$0]++'
 }
 
-# check_words COMMIT WORD...: there are such targets.
+# check_words COMMIT WORD...: dies if a target does not exist.
 check_words() {
 	local commit=$1 t
 	shift
@@ -63,11 +63,10 @@ check_words() {
 	done
 }
 
-# tests_config COMMIT WORD...: a config fragment for them: the symbols that the table has
-# for the files, and for what TESTS names. The "config" file of a target counts where
-# TESTS names it, or the table does not: the lab's config has what the tests of the table
-# want, and an image of it may be in the cache. There are no modules in the guest, so what
-# would be one is left out.
+# tests_config COMMIT WORD...: prints a config fragment for the tests: the symbols that the
+# table has, and the "config" files of the targets. That file is not used for a target that
+# the table lists, unless TESTS names it: the lab's config has what that target needs, and an
+# image with that config may be in the cache. Modules are left out: the guest has none.
 tests_config() {
 	local commit=$1 t
 	shift
@@ -83,8 +82,9 @@ tests_config() {
 	printf '%s\n' "$@" | grep '^CONFIG_' || true
 }
 
-# target_programs TARGET: "KIND NAME" lines of what its Makefile says: gen, ext, file
-# (programs that are built), custom, script.
+# target_programs TARGET: prints a line "KIND NAME" for each program in its Makefile. gen,
+# ext and file are built by kselftest's rules, custom by the target's own, script is not
+# built.
 target_programs() {
 	# shellcheck disable=SC2016 # make's own
 	make -s --no-print-directory -C "$SRC/$SELFTESTS/$1" OUTPUT="$OBJ/selftests/kselftest/$1" --eval='lab_list: ; @printf "%s\n" \
@@ -93,8 +93,8 @@ target_programs() {
 		$(addprefix script:,$(TEST_PROGS))' lab_list 2>/dev/null | sed -n 's/^\(gen\|ext\|file\|custom\|script\):/\1 /p'
 }
 
-# choose_programs TARGET WORD...: sets gen, ext, helpers, custom and scripts to what is
-# to be built and run of the target. With LAX, a program that is not there is left out.
+# choose_programs TARGET WORD...: sets gen, ext, helpers, custom and scripts to the programs
+# of the target to build and run. With LAX, ignores programs that do not exist.
 choose_programs() {
 	local target=$1 all word name kind
 	shift
@@ -105,7 +105,7 @@ choose_programs() {
 	gen='' ext='' helpers=$(of file) custom='' scripts=''
 	if [[ " $* " == *" $target "* ]]; then
 		gen=$(of gen) ext=$(of ext) custom=$(of custom)
-		# One that is named as a script and is built is a program.
+		# A name that is listed as a script and is also built is a program.
 		scripts=$(of script | grep -vxF -e "${helpers:-/}" || true)
 		gen+=$'\n'$(of script | grep -xF -e "${helpers:-/}" || true)
 		return
@@ -124,7 +124,7 @@ choose_programs() {
 	[ -n "$scripts" ] || helpers=
 }
 
-# make_target TARGET GOAL ARG...: kselftest's own make, for what choose_programs chose.
+# make_target TARGET GOAL ARG...: runs kselftest's make for what choose_programs chose.
 make_target() {
 	local target=$1 goal=$2 o=$OBJ/selftests/kselftest/$1/
 	shift 2
@@ -135,7 +135,7 @@ make_target() {
 		TEST_PROGS="${scripts//$'\n'/ }" TEST_GEN_MODS_DIR= "$@" "$goal"
 }
 
-# built LIST: those of them that are there.
+# built LIST: prints the programs of the list that exist.
 built() {
 	local p
 	for p in $1; do
@@ -143,8 +143,8 @@ built() {
 	done
 }
 
-# build_target TARGET WORD...: builds and installs it in $ksft, and adds its tests to
-# $ksft.list; what cannot be run is in $ksft.notes.
+# build_target TARGET WORD...: builds the target and installs it in $ksft. Adds its tests to
+# $ksft.list, and what cannot run to $ksft.notes.
 build_target() {
 	local target=$1 gen ext helpers custom scripts p interpreter log=$LOGS/selftests-${1//\//-}.log
 	if ! git -C "$SRC" cat-file -e "$commit:$SELFTESTS/$target/Makefile" 2>/dev/null; then
@@ -170,15 +170,15 @@ build_target() {
 		interpreter=$(sed -nE '1s,^#! *([^ ]*/env )?([^ ]*/)?([^ ]+).*,\3,p' "$ksft/$target/$p" 2>/dev/null)
 		case $interpreter in
 		sh | bash | '') continue ;;
-		*) echo "$target:$p needs $interpreter" >>"$ksft.notes" ;;
+		*) echo "$target:$p needs $interpreter, which the guest lacks" >>"$ksft.notes" ;;
 		esac
 		sed -i "\,^$target:$p\$,d" "$ksft/kselftest-list.txt"
 	done
 	cat "$ksft/kselftest-list.txt" >>"$ksft.list"
 }
 
-# make_selftests COMMIT ROOT WORD...: builds the tests at the COMMIT, and installs them
-# in ROOT/kselftest. What is not run is in $TMP/notes.
+# make_selftests COMMIT ROOT WORD...: builds the tests at that commit, and installs them in
+# ROOT/kselftest. Writes what cannot run to $TMP/notes.
 make_selftests() {
 	local commit=$1 root=$2 ksft=$TMP/ksft t log=$LOGS/selftests.log key kept
 	shift 2
