@@ -1,20 +1,20 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""deal.py - deal the levels of the bases to shards that take about the same time
+"""deal.py - distribute the levels of the bases to shards that take about the same time
 
 Usage: deal.py [--top DIR] [--costs FILE] --shard I/N BASE...
        deal.py [--top DIR] [--costs FILE] --plan N BASE...
 
-All levels of the BASEs in a line are cut into N pieces, so that the longest piece is
-as short as can be, over all orders of the bases. Where a base is cut, both pieces pay
-for its source and for a first compilation. Levels that have the same kernel, as their
-patches change tests or documents only, stay together: these are one boot. The seconds
-of the stages are in FILE (configs/costs).
+Puts all levels of the BASEs in a row, and cuts it into N pieces, so that the longest piece
+is as short as possible over all orders of the bases. If a base is cut, both pieces have to
+fetch its source and to compile a first kernel. Levels with the same kernel, whose patches
+change only tests or documentation, stay together, because they need only one boot. FILE
+(configs/costs) has the seconds of each stage.
 
-Gives with --shard "BASE LEVEL..." a line, the levels of that shard in the order of the
-series. With --plan the expected seconds of each shard, their sum, and those of one run
-of all. The same clone gives the same on every machine.
-Exit: 0; 1 the input is no good, with the reason.
+--shard prints a line "BASE LEVEL..." per base: the levels of that shard, in the order of
+the series. --plan prints the expected seconds of each shard, their sum, and the seconds of
+one machine that does all. The result depends on the clone only, not on the machine.
+Exit: 0; 1 the input is not valid, with the reason.
 """
 
 import argparse
@@ -24,10 +24,10 @@ import re
 import sys
 
 STAGES = ("fetch", "selftests", "first", "wide", "next", "boot")
-# Patches of these change no kernel: see source_id in lib/tree.sh.
+# These files are not part of the kernel: see source_id in lib/tree.sh.
 NO_KERNEL = re.compile(r"Documentation/|MAINTAINERS$|tools/testing/")
 WIDE = re.compile(r"include/linux/sched(\.h|/)")
-# More bases than this stay in their order: the orders are too many.
+# With more bases than this, there are too many orders to try: keep the given one.
 ORDERED = 6
 
 
@@ -36,7 +36,7 @@ class BadInput(Exception):
 
 
 def read_costs(path):
-    """(BASE or None, STAGE) -> seconds."""
+    """Returns (BASE or None, STAGE) -> seconds."""
     costs = {}
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         words = line.split("#", 1)[0].split()
@@ -53,7 +53,7 @@ def read_costs(path):
 
 
 def series_of(top, base):
-    """The paths of the base's patches, in order."""
+    """Returns the paths of the base's patches, in order."""
     directory = top / "patches" if base == "mainline" else top / "patches" / base
     series = top / "series" if base == "mainline" else directory / "series"
     lines = (line.split("#", 1)[0].strip() for line in series.read_text(encoding="utf-8").splitlines())
@@ -65,7 +65,7 @@ def levels_of(top, base):
 
 
 def changes(patch):
-    """The kind of compilation that the patch makes: "wide", "next", or None for none."""
+    """Returns the kind of compilation that the patch needs: "wide", "next", or None."""
     found = re.findall(r"^diff --git a/(\S+) b/", patch.read_text(encoding="utf-8", errors="replace"), re.M)
     found = [name for name in found if not NO_KERNEL.match(name)]
     if not found:
@@ -99,7 +99,7 @@ class Costs:
         return self.table.get((base, stage), self.table[(None, stage)])
 
     def piece(self, groups):
-        """The seconds of a shard that has these groups."""
+        """Returns the seconds of a shard that has these groups."""
         if not groups:
             return 0
         total, fetched = self.of("mainline", "fetch") + self.of("mainline", "selftests"), {"mainline"}
@@ -115,14 +115,14 @@ class Costs:
 
 
 def cut(groups, count, limit, costs):
-    """Pieces of at most limit seconds each, or None where count pieces do not do."""
+    """Returns count pieces of at most limit seconds each, or None if that is impossible."""
     pieces, left = [], list(groups)
     while left:
         size = 0
-        # A piece never gets cheaper by one more group.
+        # One more group never makes a piece cheaper.
         while size < len(left) and costs.piece(left[:size + 1]) <= limit:
             size += 1
-        # Each piece to come needs a group.
+        # Leave one group for each piece that follows.
         size = min(size, len(left) - (count - len(pieces) - 1))
         if size < 1 or len(pieces) == count:
             return None
@@ -132,10 +132,10 @@ def cut(groups, count, limit, costs):
 
 
 def deal(bases, count, costs):
-    """bases: the groups of each base. The best cut of them in count pieces."""
+    """Returns the best cut into count pieces of bases, the groups of each base."""
     total = sum(len(groups) for groups in bases)
     if count > total:
-        raise BadInput(f"{count} shards are more than the {total} kernels that there are to boot")
+        raise BadInput(f"{count} shards are too many: there are only {total} kernels to boot")
     orders = itertools.permutations(bases) if len(bases) <= ORDERED else [bases]
     best, pieces = None, None
     for order in orders:
@@ -145,7 +145,7 @@ def deal(bases, count, costs):
             if cut(line, count, best - 1, costs) is None:
                 continue
             high = best - 1
-        # The least limit that can be kept.
+        # Find the least possible limit.
         while low < high:
             middle = (low + high) // 2
             if cut(line, count, middle, costs) is None:
@@ -160,12 +160,12 @@ def deal(bases, count, costs):
 def shard_of(text):
     match = re.fullmatch(r"([0-9]{1,4})/([0-9]{1,4})", text)
     if not match or not 1 <= int(match[1]) <= int(match[2]):
-        raise BadInput(f"--shard {text} is no I/N with I from 1 to N, such as 1/3")
+        raise BadInput(f"--shard {text} is not I/N with I from 1 to N, such as 1/3")
     return int(match[1]), int(match[2])
 
 
 def print_shard(pieces, index, bases):
-    """The levels of the piece, base by base, in the order in which the bases are given."""
+    """Prints the levels of the piece, base by base, in the order of the arguments."""
     for base in bases:
         levels = [level for group in pieces[index - 1] if group.base == base for level in group.levels]
         if levels:
@@ -197,7 +197,7 @@ def main():
     args = parser.parse_args()
     try:
         if (args.shard is None) == (args.plan is None) or args.plan is not None and args.plan < 1:
-            raise BadInput("one of --shard I/N and --plan N is needed, N from 1 on")
+            raise BadInput("pass either --shard I/N or --plan N, with N at least 1")
         index, count = shard_of(args.shard) if args.shard is not None else (None, args.plan)
         costs = Costs(read_costs(args.costs or args.top / "configs" / "costs"))
         pieces = deal([groups_of(args.top, base) for base in args.bases], count, costs)

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""htmlcheck.py - what is wrong with a page of HTML that is to stand alone
+"""htmlcheck.py - check an HTML page that must not need other files
 
 Usage: htmlcheck.py PAGE [WORD ...]
 
-Each tag is closed, in order; each id is there once, and each "#..." leads to one; there
-is no script and no address of another machine; each WORD is the whole text of a <td> or
-<th>.
-Exit: 0; 2 something is wrong, one a line; 1 there is no such file.
+Requires that each tag is closed, in order; that each id is unique, and each "#..." link has
+a target; that there is no script and no address of another machine; and that each WORD is
+the whole text of a <td> or <th>.
+Exit: 0; 2 the page has errors, one per line; 1 cannot read PAGE.
 """
 
 import argparse

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""ktap_programs.py - as ktap.py, for a run of any targets of kselftest
+"""ktap_programs.py - like ktap.py, for a run of any kselftest targets
 
 Usage: ktap_programs.py DIR [--seconds N] [--timed-out LIMIT]
 
-A test program that kselftest's runner started is the test TARGET:PROGRAM; what
-it reports itself are the tests TARGET:PROGRAM/NAME. Addresses and long numbers
-in names are replaced, as they differ from boot to boot. A program that failed
-or skipped for want of a tool of the guest is a skip "not run here: needs TOOL".
-Gives DIR/result.json, see ktap.py.
+A test program is the test TARGET:PROGRAM; the tests that it reports are
+TARGET:PROGRAM/NAME. Replaces addresses and long numbers in names, because they
+differ from boot to boot. If a program fails or skips because the guest lacks a
+tool, its result is a skip, "the guest has no TOOL".
+Writes DIR/result.json; see ktap.py.
 Exit: as ktap.py.
 """
 
@@ -24,7 +24,7 @@ NEEDS = re.compile(r"(?:^|[\s/])(?P<tool>[\w.+-]+): (?:command )?not found\b")
 
 
 def stable(name):
-    """A test's name without what differs from boot to boot."""
+    """Returns a test's name without what differs from boot to boot."""
     name = re.sub(r"0x[0-9a-fA-F]+", "0xX", name)
     return re.sub(r"\d{5,}", "N", name)
 
@@ -82,7 +82,7 @@ class Programs(ktap.Run):
         self.finished += 1
         m = PROGRAM.match(name)
         if self.tool and result != "pass":
-            result, note = "skip", f"not run here: needs {self.tool}"
+            result, note = "skip", f"the guest has no {self.tool}"
         self.store(f"{m['target']}:{m['program']}" if m else name, result, note)
 
     def end(self, end_mark):

@@ -1,19 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# LAVA's jobs: what "lava" does, which sources this after lab.sh. OUT is
+# Functions of the command "lava", which sources this after lab.sh. OUT is
 # LAB_DIR/results/lava.
 
 lava_results=()
 
-# lava_level LEVEL: builds its kernel, links it below OUT/files, and writes its job, as
-# OUT/BASE/LEVEL.yaml. URL is where OUT/files can be read.
+# lava_level LEVEL: builds its kernel, links it below OUT/files, and writes its job to
+# OUT/BASE/LEVEL.yaml. URL is the address of OUT/files.
 lava_level() {
 	local level=$1 text files=$OUT/files job=$OUT/$BASE/$1.yaml
 	run "$COMMANDS/build" "$level" || exit 1
 	mkdir -p "$files/$BASE/$level" "$OUT/$BASE"
 	ln -sfn "$(readlink -f "$IMAGES/$level-lean/bzImage")" "$files/$BASE/$level/bzImage"
-	# Without the head, which is on the template.
+	# Drop the header of the template.
 	text=$(sed -n '/^job_name:/,$p' "$TOP/ci/lava-job.yaml")
 	text=${text//@NAME@/"$BASE, $level"}
 	text=${text//@KERNEL_URL@/"$URL/$BASE/$level/bzImage"}
@@ -23,7 +23,7 @@ lava_level() {
 	mv "$job.new" "$job"
 }
 
-# lava_files: the files that are the same for all levels.
+# lava_files: makes the files that all levels share.
 lava_files() {
 	guest_initramfs
 	mkdir -p "$OUT/files"
@@ -31,30 +31,30 @@ lava_files() {
 	ln -sfn "$LAB_DIR/results/kselftest-x86_64.tar.gz" "$OUT/files/kselftest-x86_64.tar.gz"
 }
 
-# lava_templates: sets TEMPLATES to the device types of lava-server, of the version of
-# lava-dispatcher. The package is unpacked, not installed: it is a server.
+# lava_templates: sets TEMPLATES to the device types from lava-server, in the version of
+# lava-dispatcher. Unpacks the package and does not install it, because it is a server.
 lava_templates() {
 	local version deb
 	TEMPLATES=/usr/share/lava-server/device-types
 	[ ! -r "$TEMPLATES/qemu.jinja2" ] || return 0
 	version=$(dpkg-query -W -f '${Version}' lava-dispatcher 2>/dev/null) ||
-		die "lava-run is not Debian's: install lava-server, too, for its device types"
+		die "lava-run is not from Debian's package: install lava-server too, for its device types"
 	TEMPLATES=$CACHE/lava/$version
 	[ ! -r "$TEMPLATES/qemu.jinja2" ] || return 0
 	mkdir "$TMP/deb"
 	if ! (cd "$TMP/deb" && apt-get download -qq "lava-server=$version") >"$TMP/apt" 2>&1; then
-		# The lists may be of the day when this system was installed.
+		# The package lists may be old.
 		[ "$(id -u)" != 0 ] || apt-get update >/dev/null 2>&1 || true
 		(cd "$TMP/deb" && apt-get download -qq "lava-server=$version") >"$TMP/apt" 2>&1 ||
 			die "cannot download lava-server=$version: $(grep -m1 '^E:' "$TMP/apt" || tail -n 1 "$TMP/apt")"
 	fi
 	deb=("$TMP"/deb/*.deb)
-	dpkg-deb -x "${deb[0]}" "$TMP/deb/x" || die "lava-server=$version arrived damaged: run again"
+	dpkg-deb -x "${deb[0]}" "$TMP/deb/x" || die "lava-server=$version was damaged in the download: run this again"
 	cache_put lava "$version" "$TMP"/deb/x/usr/share/lava-server/device-types/*.jinja2
 	[ -r "$TEMPLATES/qemu.jinja2" ] || die "lava-server=$version has no device type qemu.jinja2"
 }
 
-# lava_run LEVEL: runs its job with lava-run, and reads what it gave. Sets lava_results,
+# lava_run LEVEL: runs its job with lava-run, and evaluates the log. Adds to lava_results,
 # for matrix.py.
 lava_run() {
 	local level=$1 job=$OUT/$BASE/$1.yaml dir=$OUT/$BASE/$1 rc=0
@@ -66,13 +66,13 @@ lava_run() {
 	progress "LAVA job" "$dir/log.yaml" lava-run --job-id "$$" --output-dir "$TMP/lava" \
 		--device "$dir/device.yaml" "$job" || rc=$?
 	lava_read "$dir/log.yaml" "$level"
-	# What the reader has no problem with did not fail.
+	# lava-run must not fail if its log shows no problem.
 	if [ "$rc" != 0 ] && grep -q '"problems": \[\]' "$dir/result.json"; then
-		die "lava-run failed with $rc though its log has no failure: see $dir/log.yaml"
+		die "lava-run failed with status $rc, but its log shows no problem: see $dir/log.yaml"
 	fi
 }
 
-# lava_read LOG LEVEL: judges the log of the job of that level.
+# lava_read LOG LEVEL: evaluates the log of that level's job.
 lava_read() {
 	local dir=$OUT/$BASE/$2 rc=0
 	mkdir -p "$dir"
@@ -81,7 +81,7 @@ lava_read() {
 	lava_results+=("$2=$dir/result.json")
 }
 
-# lava_matrix: of lava_results; returns 2 where something is not as expected.
+# lava_matrix: prints the matrix of lava_results; returns 2 if a result differs.
 lava_matrix() {
 	local rc=0 order
 	order=$(cut -d' ' -f1 <<<"$LEVELS" | paste -sd,)

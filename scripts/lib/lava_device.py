@@ -1,14 +1,13 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0
-"""lava_device.py - the device file by which lava-run boots QEMU on this machine
+"""lava_device.py - print the device file with which lava-run boots QEMU here
 
 Usage: lava_device.py TEMPLATES JOB.yaml ACCEL [CPU]
 
-TEMPLATES is lava-server's folder device-types. Its qemu.jinja2 is filled in as the
-server does it, with what the job's context says; QEMU gets "-accel ACCEL", and "-cpu CPU"
-if that is given. Prints the device file. It needs Debian's python3-jinja2 and
-python3-yaml, hence Debian's python3.
-Exit: 0; 1 there is no such template or job, with the reason.
+TEMPLATES is lava-server's folder device-types. Renders its qemu.jinja2 as the server does,
+with the context of the job; adds "-accel ACCEL", and "-cpu CPU" if that is given, to QEMU's
+options. Needs Debian's python3-jinja2 and python3-yaml, and so Debian's python3.
+Exit: 0; 1 the template or the job does not exist, with the reason.
 """
 
 import sys

@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""lava_log.py - judge the log of a LAVA job as a boot: write result.json
+"""lava_log.py - convert the log of a LAVA job to the result of a boot
 
 Usage: lava_log.py LOG DIR
 
-LOG is what lava-run printed, or the log that LAVA's server gives of a job
-(https://SERVER/scheduler/job/ID/log_file/plain): a line of YAML for each message. The
-job is one that "scripts/lab lava" wrote from ci/lava-job.yaml.
-Gives in DIR: console.log (the kernel's messages), ktap.log (the tests' output) and
-result.json, as lib/ktap.py gives them of a boot without LAVA. What LAVA itself recorded
-of each test is compared with the output.
-Exit: 0 no problem (tests may have failed); 2 a problem, which is printed; 1 no such log.
+LOG is the output of lava-run, or the log of a job from a LAVA server
+(https://SERVER/scheduler/job/ID/log_file/plain): one line of YAML per message. The job must
+be one that "scripts/lab lava" wrote from ci/lava-job.yaml.
+Writes to DIR: console.log (the kernel's messages), ktap.log (the tests' output) and
+result.json, as lib/ktap.py does for a boot without LAVA. Compares the results that LAVA
+recorded with the output.
+Exit: 0 no problem (tests may have failed); 2 a problem, which is printed; 1 cannot read LOG.
 """
 
 import argparse
@@ -43,7 +43,7 @@ class BadInput(Exception):
 
 
 def unquote(text):
-    """What is in a double-quoted string of YAML."""
+    """Returns the content of a double-quoted YAML string."""
     def one(match):
         code = match[1]
         return chr(int(code[1:], 16)) if len(code) > 1 else LETTERS.get(code, code)
@@ -51,7 +51,7 @@ def unquote(text):
 
 
 class Log:
-    """The messages of a log."""
+    """Yields the messages of a log."""
 
     def __init__(self, text):
         self.lines = []         # what the guest printed
@@ -78,7 +78,7 @@ class Log:
                 self.job = got
 
     def ktap(self):
-        """The tests' output: the copy, or, of a job that broke off, what there is."""
+        """Returns the tests' output: the copy, or what there is if the job broke off."""
         if AGAIN in self.lines:
             lines = self.lines[self.lines.index(AGAIN) + 1:]
         else:
@@ -93,7 +93,7 @@ class Log:
 
 
 def disagreements(tests, cases):
-    """Where LAVA recorded something else than the output says."""
+    """Returns the tests for which LAVA recorded another result than the output has."""
     found = []
     for name, test in tests.items():
         if test["result"] != "crash" and cases.get(name) != test["result"]:
@@ -105,7 +105,7 @@ def disagreements(tests, cases):
 
 
 def judge(log, directory):
-    """The result as lib/ktap.py has it, and both logs in the directory."""
+    """Writes both logs to the directory; returns the result as lib/ktap.py does."""
     console, output = directory / "console.log", directory / "ktap.log"
     console.write_text("".join(f"{line}\n" for line in log.kernel()), encoding="utf-8")
     output.write_text("".join(f"{line}\n" for line in log.ktap()), encoding="utf-8")

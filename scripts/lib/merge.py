@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""merge.py - the matrix of each base from the shards that booted its levels
+"""merge.py - combine the results of shards into the matrix of each base
 
 Usage: merge.py --commit ID --out DIR [--top DIR] SHARD...
 
-Each SHARD is a folder that boot_shard (lib/shard.sh) made, or one that has such folders
-in it. ID is the commit of the clone in --top, as lib/shard.sh names it.
-Gives the table of each base on stdout, and in --out BASE/{matrix.md,junit.xml,
-results.ktap}, made by lib/matrix.py as in a run without shards.
-Exit: 0 everything is as expected; 2 something differs; 1 the shards are no good, with
+Each SHARD is a folder that boot_shard (lib/shard.sh) wrote, or one that contains such
+folders. ID is the commit of the clone in --top, as clone_id in lib/shard.sh prints it.
+Prints the table of each base. Writes BASE/{matrix.md,junit.xml,results.ktap} to --out, with
+lib/matrix.py as in a run without shards.
+Exit: 0 everything is as expected; 2 a result differs; 1 the shards cannot be merged, with
 the reason.
 """
 
@@ -29,12 +29,12 @@ class BadInput(Exception):
 
 
 def shard_folders(paths):
-    """Those with a shard.json, in the order in which they are given."""
+    """Yields the folders that have a shard.json, in the order of the arguments."""
     for path in paths:
         found = [path] if (path / "shard.json").is_file() else \
             sorted(p.parent for p in path.glob("**/shard.json"))
         if not found:
-            raise BadInput(f"{path}: no shard.json: not what 'boot --shard' left")
+            raise BadInput(f"{path} has no shard.json: it was not written by 'boot --shard'")
         yield from found
 
 
@@ -44,14 +44,14 @@ def read_shard(path):
         shard = {"path": path, "number": int(data["shard"]), "of": int(data["of"]),
                  "commit": str(data["commit"]), "bases": data["bases"].split()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as err:
-        raise BadInput(f"{path}/shard.json is no good: {err!r}") from err
+        raise BadInput(f"{path}/shard.json is not valid: {err!r}") from err
     shard["seconds"] = {base: read_seconds(path / base / "seconds")
                         for base in shard["bases"] if (path / base).is_dir()}
     return shard
 
 
 def read_seconds(path):
-    """STAGE -> seconds."""
+    """Returns STAGE -> seconds."""
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as err:
@@ -60,18 +60,18 @@ def read_seconds(path):
 
 
 def check_shards(shards, commit):
-    """They are all of one run of this commit, each once."""
+    """Requires each shard of one run exactly once, all of this commit."""
     first = shards[0]
     seen = {}
     for shard in shards:
         name = f"shard {shard['number']}/{shard['of']} ({shard['path']})"
         if shard["commit"] != commit:
-            raise BadInput(f"{name} is of commit {shard['commit']}, and this clone is at {commit}")
+            raise BadInput(f"{name} is of commit {shard['commit']}, but this clone is at {commit}")
         if (shard["of"], shard["bases"]) != (first["of"], first["bases"]):
             raise BadInput(f"{name} of {' '.join(shard['bases'])} does not belong to "
                            f"shard {first['number']}/{first['of']} ({first['path']}) of {' '.join(first['bases'])}")
         if shard["number"] in seen:
-            raise BadInput(f"{name} is there twice, also as {seen[shard['number']]}")
+            raise BadInput(f"{name} was passed twice, also as {seen[shard['number']]}")
         seen[shard["number"]] = shard["path"]
     missing = [f"{n}/{first['of']}" for n in range(1, first["of"] + 1) if n not in seen]
     if missing:
@@ -79,7 +79,7 @@ def check_shards(shards, commit):
 
 
 def level_arguments(shards, base, levels):
-    """LEVEL=[cached:]RESULT.json for each of the levels, for matrix.py."""
+    """Returns LEVEL=[cached:]RESULT.json for each level, for matrix.py."""
     arguments = []
     for level in levels:
         found = [s["path"] / base for s in shards if (s["path"] / base / level / "result.json").is_file()]
@@ -92,7 +92,7 @@ def level_arguments(shards, base, levels):
 
 
 def matrix(top, out, base, levels, arguments):
-    """The exit status of matrix.py."""
+    """Prints and writes the matrix of a base; returns the exit status of matrix.py."""
     print(f"base {base}")
     sys.stdout.flush()
     done = subprocess.run(
@@ -103,7 +103,7 @@ def matrix(top, out, base, levels, arguments):
 
 
 def times(shards):
-    """What each shard's stages took, and how that adds up."""
+    """Prints how long the stages of each shard took, and the sum."""
     totals = []
     for shard in sorted(shards, key=lambda s: s["number"]):
         stages = {}
@@ -128,7 +128,7 @@ def main():
     try:
         shards = [read_shard(path) for path in shard_folders(args.shards)]
         check_shards(shards, args.commit)
-        # All is looked at before anything is written.
+        # Read everything before writing anything.
         work = []
         for base in shards[0]["bases"]:
             levels = deal.levels_of(args.top, base)

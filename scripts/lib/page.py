@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""page.py - the matrix as one page of HTML
+"""page.py - write the matrix as one HTML page
 
 Usage: page.py --expected FILE --base BASE --out DIR [--order LEVELS] LEVEL=RESULT.json ...
 
-The arguments are matrix.py's. The lines of a test come from ktap.log beside its
-result.json, and those of a kernel from console.log; commit and host from DIR/run.json,
-if it is there. The template is matrix.html.j2. The page needs no other file and no
-JavaScript.
-Gives: DIR/matrix.html.
+Takes the same arguments as matrix.py. The lines of a test come from ktap.log in the folder
+of its result.json, those of a kernel from console.log; commit and host come from
+DIR/run.json, if that exists. The template is matrix.html.j2. The page needs no other file
+and no JavaScript.
+Writes DIR/matrix.html.
 Exit: 0; 1 no page, with the reason.
 """
 
@@ -24,9 +24,9 @@ import matrix
 import runs
 
 TEMPLATE = pathlib.Path(__file__).resolve().with_name("matrix.html.j2")
-# Lines of a log that the page has: of a test, and of the end of a log.
+# How many lines the page shows of a test, and of the end of a log; and how wide.
 OWN, TAIL, WIDTH = 60, 25, 400
-# A name may be broken after these, on a narrow screen.
+# A narrow screen may break a name after each of these parts.
 PART = re.compile(r"[^._]+[._]*|[._]+")
 PLACE = re.compile(r"(?P<log>[\w.]+):(?P<line>\d+): ")
 WORD = {"pass": "ok", "fail": "fail", "skip": "skip", "crash": "crash", None: "–"}
@@ -37,7 +37,7 @@ def clean(line):
 
 
 def test_lines(text):
-    """Test -> the lines that it printed; that of one without an end has all to the end."""
+    """Returns test -> the lines that it printed; up to the end of the log if it never ended."""
     found, own, running = {}, [], None
     for line in text:
         words = clean(line.lstrip("# "))
@@ -56,13 +56,13 @@ def test_lines(text):
 
 
 def tail(path):
-    """The last lines of a log, with its name: nothing if it is empty."""
+    """Returns the last lines of a log with a heading; nothing if the log is empty."""
     text = [clean(line) for line in ktap.lines(path) if line]
     return [(f"the end of {path.name}", text[-TAIL:])] if text else []
 
 
 def around(level):
-    """The lines around each problem that names a log and a line."""
+    """Returns the lines around each problem that names a log and a line."""
     logs = []
     for problem in level["problems"]:
         if m := PLACE.match(problem):
@@ -77,7 +77,7 @@ def short(name):
 
 
 def read(argument):
-    """A level as matrix.py has it, with its logs."""
+    """Returns a level as matrix.py reads it, with its logs."""
     level = matrix.read_level(argument)
     level["dir"] = pathlib.Path(argument.partition("=")[2].removeprefix("cached:")).parent
     level["lines"] = test_lines(ktap.lines(level["dir"] / "ktap.log"))
@@ -88,7 +88,7 @@ def read(argument):
 
 
 def logs_of(level, test, unexpected):
-    """What the page shows of the logs: (heading, lines)."""
+    """Returns what the page shows of the logs: (heading, lines)."""
     logs = [("ktap.log", level["lines"][test])] if level["lines"].get(test) else []
     if unexpected:
         if level["tests"].get(test, {}).get("result") in ("crash", None):
@@ -98,7 +98,7 @@ def logs_of(level, test, unexpected):
 
 
 class Page:
-    """The cells and the panels that open where one is clicked."""
+    """The cells, and the panels that a click on a cell opens."""
 
     def __init__(self, levels, order, expected):
         self.levels, self.order, self.expected = levels, order, expected
@@ -108,7 +108,7 @@ class Page:
         self.panels, self.links = [], {}
 
     def names(self):
-        """Each group of tests -> its tests, in the order of the file of expectations."""
+        """Returns group of tests -> its tests, in the order of the expected results."""
         names = list(self.expected)
         names += sorted({n for level in self.levels for n in level["tests"]} - set(names))
         groups = {}
@@ -130,12 +130,12 @@ class Page:
         if texts:
             word, kind = word.upper(), "bad"
         said = got["result"] or "did not run"
-        verdict = "not as expected:" if texts else f"{said}, as expected"
+        verdict = "not as expected" if texts else f"{said}, as expected"
         if kind == "known":
-            verdict += f": {self.expected[test][1]} mends it"
+            verdict += f"; fixed by {self.expected[test][1]}"
         before = self.levels[column - 1]["tests"].get(test, {}).get("result") if column else got["result"]
         cell = {"id": f"{row}-{column}", "word": word, "kind": kind, "key": None,
-                "turned": before != got["result"]}
+                "changed": before != got["result"]}
         if kind != "ok":
             logs = logs_of(level, test, bool(texts))
             notes = texts or [detail for detail in [clean(got["detail"])] if detail]
@@ -145,7 +145,7 @@ class Page:
         return cell
 
     def boot_cell(self, column, level):
-        cell = {"id": f"0-{column}", "word": "clean", "kind": "ok", "key": None, "turned": False,
+        cell = {"id": f"0-{column}", "word": "clean", "kind": "ok", "key": None, "changed": False,
                 "title": f"{level['name']}: {level['end']}"}
         if level["problems"]:
             cell.update(word="PROBLEM", kind="bad", title="\n".join(level["problems"]))
@@ -171,8 +171,8 @@ class Page:
         return [{"level": level, "short": short(level), "test": test, "text": text, "key": self.links[level, test]}
                 for (level, test), texts in self.found.items() for text in texts]
 
-    def turned(self):
-        """Patch -> the tests that it turned: (test, before, after)."""
+    def changed(self):
+        """Returns patch -> the tests whose result it changes: (test, before, after)."""
         out = {}
         names = [name for group in self.names().values() for name in group]
         for patch, test, old, new in matrix.flips(self.levels, names):
@@ -181,7 +181,7 @@ class Page:
 
 
 def facts(path):
-    """What is said about the run, of the file that was kept, if there is one."""
+    """Returns what the page says about the run, from run.json, if that exists."""
     try:
         run = runs.load(path)
     except runs.BadRun:
@@ -196,7 +196,7 @@ def facts(path):
 
 
 def bench_report(out):
-    """The path of the benchmark's report, as seen from the page, or None."""
+    """Returns the path of the benchmark's report relative to the page, or None."""
     for path in ("bench/report.html", "../bench/report.html"):
         if (out / path).is_file():
             return path
@@ -212,7 +212,7 @@ def render(page, args):
     others = [name for name in ("matrix.md", "junit.xml", "results.ktap", "run.json") if (args.out / name).is_file()]
     return template.render(
         base=args.base, levels=page.levels, groups=groups, count=count, panels=page.panels,
-        differences=page.differences(), turned=page.turned(), facts=facts(args.out / "run.json"),
+        differences=page.differences(), changed=page.changed(), facts=facts(args.out / "run.json"),
         bench=bench_report(args.out), others=others)
 
 

@@ -1,14 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""rundiff.py - what changed from one run of the matrix to another
+"""rundiff.py - print what changed from one run of the matrix to another
 
 Usage: rundiff.py --room DIR --base BASE OLD NEW
 
 OLD and NEW are names of kept runs, files, "last" or "last~N" (of BASE). Compares the
-levels that both have: results of tests, tests that are new or gone, problems, kinds of
-lines in the kernel's error log, and seconds. The noise of a time is the spread of the
-kept runs of that base, flavour and host.
-Exit: 0 nothing got worse; 2 something did; 1 no comparison, with the reason.
+levels that both have; docs/results.md describes the output, and the noise of a time.
+Exit: 0 nothing got worse; 2 something got worse; 1 no comparison, with the reason.
 """
 
 import argparse
@@ -22,15 +20,15 @@ import runs
 
 RANK = {"pass": 3, "skip": 2, "fail": 1, "crash": 0}
 NUMBER = re.compile(r"^\d+-")
-# Kept runs that a noise needs, and the newest ones that are read for it.
+# Least number of kept runs to know the noise, and how many of the newest to read.
 LEAST, NEWEST = 5, 50
-# A time moved if it did so by three standard deviations of a difference of two runs,
-# one taken as 1.4826 median absolute deviations. Times are whole seconds.
+# A time changed if it did so by three standard deviations of the difference of two runs. A
+# standard deviation is 1.4826 median absolute deviations. Times are whole seconds.
 DEVIATIONS, SECONDS = 3 * 1.4826 * 2 ** 0.5, 2
 
 
 def match_levels(old, new):
-    """(old level, new level) of the levels in both; a patch may have got another number."""
+    """Returns the pairs of levels in both; the number of a patch may differ."""
     by_name = {level["name"]: level for level in old["levels"]}
     by_words = {NUMBER.sub("", name): level for name, level in by_name.items()}
     pairs, left = [], []
@@ -53,7 +51,7 @@ def at(levels):
 
 
 def tests_changed(pairs):
-    """(got worse, line) of each change, those of several levels as one."""
+    """Returns (got worse, line) for each change; one line for the same at several levels."""
     found = {}
     for old, new in pairs:
         for test in [*old["tests"], *(t for t in new["tests"] if t not in old["tests"])]:
@@ -78,7 +76,7 @@ def tests_changed(pairs):
 
 
 def lines_changed(pairs):
-    """The same of problems and of kinds of lines; only a new problem is worse."""
+    """The same for problems and for kinds of lines; only a new problem is worse."""
     found = {}
     for old, new in pairs:
         for key, ours, theirs in (("PROBLEM", new, old), ("solved ", old, new), ("log    ", new, old)):
@@ -92,20 +90,20 @@ def lines_changed(pairs):
 
 
 def stage_key(run, name):
-    """Two runs' stages compare only if they built and booted the same levels."""
+    """Stages of two runs are comparable only if they built and booted the same levels."""
     word = {"build": "built", "boot": "booted"}.get(name)
     return name, tuple(level["name"] for level in run["levels"] if word and level[word])
 
 
 def times(run):
-    """What was timed -> seconds; a cached boot was not."""
+    """Returns what was timed -> seconds, without cached boots."""
     out = {("boot of", level["name"]): level["boot_seconds"] for level in run["levels"] if level["booted"]}
     out.update({("stage", *stage_key(run, name)): seconds for name, seconds in run["stages"].items()})
     return out
 
 
 def noise(history, key):
-    """The median absolute deviation of that time, or None; and of how many runs."""
+    """Returns the median absolute deviation of that time, or None; and the number of runs."""
     seen = [t[key] for t in history if key in t]
     if len(seen) < LEAST:
         return None, len(seen)
@@ -124,15 +122,15 @@ def times_changed(old, new, history):
             max(a, b) > 2 * min(a, b) if spread is None else abs(b - a) > DEVIATIONS * spread)
         if not moved:
             continue
-        known = f"the noise is not known, {count} runs" if spread is None else \
+        known = f"noise unknown, {count} runs" if spread is None else \
             f"median absolute deviation of {count} runs: {spread:g} s"
         # Of a stage, the time also depends on what was cached.
         worse = key[0] != "stage" and spread is not None and b > a
         out.append((worse, f"{'SLOWER ' if worse else 'time   '} {key[0]} {key[1]}: {a} s to {b} s ({known})"))
     if unknown:
-        out.append((False, f"note    the noise of {unknown} times is not known (fewer than {LEAST} kept runs of "
-                           f"{new['base']}, {new['flavour']}, on this host): only what more than doubled or "
-                           "halved is shown"))
+        out.append((False, f"note    the noise of {unknown} times is unknown, because fewer than {LEAST} runs of "
+                           f"{new['base']}, {new['flavour']}, are kept from this host: of these times, only those "
+                           "that more than doubled or halved are listed"))
     return out
 
 
@@ -141,7 +139,7 @@ def same_host(run, like):
 
 
 def compare(old, new, room):
-    """All changes, as (got worse, line)."""
+    """Returns all changes, as (got worse, line)."""
     pairs, gone, added = match_levels(old, new)
     if not pairs:
         raise runs.BadRun(f"{old['name']} and {new['name']} have no level in common")
@@ -154,7 +152,7 @@ def compare(old, new, room):
         history = [times(run) for run in runs.kept(room, new["base"], NEWEST)[0] if same_host(run, new)]
         out += times_changed(old, new, history)
     else:
-        out.append((False, "note    times are not compared: base, flavour or host is another"))
+        out.append((False, "note    times are not compared, because base, flavour or host differ"))
     return out
 
 

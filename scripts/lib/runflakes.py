@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""runflakes.py - tests whose result changed though nothing else did
+"""runflakes.py - list tests whose result changed although the kernel did not
 
 Usage: runflakes.py --room DIR
 
-Boots of the same kernel image and initramfs should give the same, and cached ones are
-none. Counts, over all kept runs, how often a test gave something else than in the boot
-before; "(boot)" is pass where the boot had no problem.
-Exit: 0 nothing changed; 2 something did; 1 fewer than two runs are kept.
+Counts, over all kept runs, how often a test gave another result than in the previous boot
+of the same kernel image and initramfs. Ignores cached boots. The pseudo-test "(boot)" passes
+if the boot had no problem.
+Exit: 0 no result changed; 2 a result changed; 1 fewer than two runs are kept.
 """
 
 import argparse
@@ -19,7 +19,7 @@ import runs
 
 
 def boots(kept):
-    """(base, flavour, image, initramfs) -> its boots, the oldest first."""
+    """Returns (base, flavour, image, initramfs) -> its boots, the oldest first."""
     groups = {}
     for run in kept:
         for level in run["levels"]:
@@ -36,7 +36,7 @@ def results(level):
 
 
 def flakes(groups):
-    """(changes, boots, test, where, results) of each test that changed, the worst first."""
+    """Returns (changes, boots, test, where, results) for each test that changed, the worst first."""
     out = []
     for (base, flavour, _, _), levels in groups.items():
         every = [results(level) for level in levels]
@@ -57,7 +57,7 @@ def main():
     args = parser.parse_args()
     kept, bad = runs.kept(args.room)
     if len(kept) < 2:
-        print(f"flakes: two runs are needed, and {len(kept)} kept", file=sys.stderr)
+        print(f"flakes: needs at least two kept runs, but there are {len(kept)}", file=sys.stderr)
         return 1
     groups = boots(kept)
     again = [levels for levels in groups.values() if len(levels) > 1]
@@ -67,7 +67,7 @@ def main():
     print(f"{len(kept)} runs with {sum(map(len, groups.values()))} boots of {len(groups)} kernels; "
           f"{len(again)} of these were booted more than once")
     if bad:
-        print(f"files of another form there: {bad}")
+        print(f"files that are not kept runs: {bad}")
     return 2 if found else 0
 
 

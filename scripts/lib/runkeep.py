@@ -7,9 +7,9 @@ Usage: runkeep.py --room DIR --out FILE --expected FILE --base BASE --order LEVE
 
 LEVEL is one argument of seven words: name, key of the image, key of the initramfs,
 "built" or "cached", seconds of the build, "booted" or "cached", and the path of
-result.json, with console.log beside it. The facts are those of HOST and RUN below.
-Gives FILE, and the same in the folder DIR, under the name that is printed.
-Exit: 0 kept; 1 not, with the reason in one line.
+result.json; console.log is in the same folder. HOST and RUN below list the facts.
+Writes FILE and the same file to the folder DIR, and prints its name there.
+Exit: 0 kept; 1 not kept, with the reason in one line.
 """
 
 import argparse
@@ -33,7 +33,7 @@ KINDS, WIDTH = 60, 120
 
 
 def kind(line):
-    """The line without its time stamp and with N for each number."""
+    """Returns the line without its time stamp, with N for each number."""
     return NUMBERS.sub("N", STAMP.sub("", line).strip())[:WIDTH]
 
 

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""runs.py - the kept runs of the matrix: list them
+"""runs.py - list the kept runs of the matrix
 
 Usage: runs.py ROOM
 
-ROOM is the folder with a JSON file for each run. docs/results.md says what is in one.
-Gives a line for each run, the oldest first.
-Exit: 0; 1 there is none.
+ROOM is the folder with one JSON file per run; docs/results.md describes the files.
+Prints a line per run, the oldest first.
+Exit: 0; 1 no run is kept.
 
-The other commands on runs import this: load(), save(), pick(), kept().
+The other scripts for runs import load(), save(), pick() and kept() from here.
 """
 
 import argparse
@@ -44,28 +44,28 @@ def good_level(level):
 
 
 def load(path):
-    """The run in that file, with its "name"."""
+    """Returns the run in that file, with its "name"."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except OSError as err:
         raise BadRun(f"{path}: {err.strerror}") from err
     except (ValueError, RecursionError) as err:
-        raise BadRun(f"{path} is no kept run: it is not JSON") from err
+        raise BadRun(f"{path} is not a kept run: it is not JSON") from err
     if not isinstance(data, dict) or data.get("form") != FORM:
-        raise BadRun(f"{path} is no kept run: its form is not '{FORM}'")
+        raise BadRun(f"{path} is not a kept run: its form is not '{FORM}'")
     if (not has_keys(data, RUN) or not data["levels"] or not all(map(good_level, data["levels"]))
             or not all(isinstance(seconds, int) for seconds in data["stages"].values())):
-        raise BadRun(f"{path} is no kept run: something is missing in it, or of another type")
+        raise BadRun(f"{path} is not a kept run: a field is missing or has the wrong type")
     return {**data, "name": path.stem}
 
 
 def paths(room):
-    """The files of the kept runs, the oldest first."""
+    """Returns the files of the kept runs, the oldest first."""
     return sorted(room.glob("*.json"), key=lambda path: path.stem)
 
 
 def kept(room, base=None, newest=None):
-    """The kept runs, the oldest first, and how many files could not be read."""
+    """Returns the kept runs, the oldest first, and how many files could not be read."""
     files = [p for p in paths(room) if base is None or f"-{base}" in p.stem]
     runs, bad = [], 0
     for path in files[-newest:] if newest else files:
@@ -77,7 +77,7 @@ def kept(room, base=None, newest=None):
 
 
 def write(path, run):
-    """Writes it aside first: what has the name is whole."""
+    """Writes to a temporary file first, so that path is always complete."""
     part = path.with_name(f".new.{os.getpid()}")
     try:
         part.write_text(json.dumps(run, separators=(",", ":")) + "\n", encoding="utf-8")
@@ -87,7 +87,7 @@ def write(path, run):
 
 
 def save(room, run):
-    """Keeps the run under a name that no other has, and drops the oldest ones."""
+    """Keeps the run under a new name, and removes the oldest runs."""
     room.mkdir(parents=True, exist_ok=True)
     stem = re.sub("[-:]", "", run["date"]) + "-" + run["base"]
     part = room / f".run.{os.getpid()}"
@@ -109,9 +109,9 @@ def save(room, run):
 
 
 def pick(room, word, base):
-    """The run that word means: a name, a file, "last" (of the base) or "last~N".
+    """Returns the run that word means: a name, a file, "last" (of the base) or "last~N".
 
-    "last~N" is the Nth before the last, of those of the same flavour.
+    "last~N" is the Nth before the last one, of the same flavour.
     """
     if m := LAST.fullmatch(word):
         of_base, _ = kept(room, base)
@@ -125,7 +125,7 @@ def pick(room, word, base):
         return load(room / f"{word}.json")
     if pathlib.Path(word).is_file():
         return load(pathlib.Path(word))
-    raise BadRun(f"no run '{word}': it is a name of 'lab runs', a file, last or last~N")
+    raise BadRun(f"no run '{word}': use a name that 'lab runs' lists, a file, last or last~N")
 
 
 def commit(run):
@@ -159,11 +159,11 @@ def main():
     args = parser.parse_args()
     runs, bad = kept(args.room)
     if not runs and not bad:
-        print("runs: no run is kept yet: scripts/lab boot keeps one", file=sys.stderr)
+        print("runs: no run is kept yet: run scripts/lab boot", file=sys.stderr)
         return 1
     print(table(runs))
     if bad:
-        print(f"files of another form there: {bad}")
+        print(f"files that are not kept runs: {bad}")
     return 0
 
 

@@ -1,21 +1,21 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash disable=SC2154 # stage_times, boot_results: matrix.sh
 #
-# Keeps each run of the matrix as one file in the cache, room "runs" (lib/runs.py), and
-# makes a page of it (lib/page.py). Neither fails the run.
+# Keeps each run of the matrix as one file in the cache, in the room "runs" (lib/runs.py), and
+# makes a page from it (lib/page.py). If that fails, the run continues with a warning.
 
-# note_level LEVEL IMAGE DIR SECONDS: remembers that level for keep_run: its kernel, the
-# folder with its result.json, the seconds of its build. After boot_cached.
+# note_level LEVEL IMAGE DIR SECONDS: records a level for keep_run: its kernel, the folder
+# with its result.json, the seconds of its build. Call it after boot_cached.
 run_levels=()
 note_level() {
 	local built=built booted=booted
-	# Older than this run: the image was there.
+	# An image that is older than this run comes from the cache.
 	[ "$2" -nt "$TMP/levels" ] || built=cached
 	[ -z "$boot_was_cached" ] || booted=cached
 	run_levels+=("$1 $(cache_key "$2") $(cache_key "$INITRAMFS") $built $4 $booted $3/result.json")
 }
 
-# cache_key LINK: the key under which the cache has that file, or "none".
+# cache_key LINK: prints the key of that file in the cache, or "none".
 cache_key() {
 	local file
 	file=$(readlink -f "$1") || { echo none; return 0; }
@@ -23,12 +23,12 @@ cache_key() {
 	echo "${file##*/}"
 }
 
-# keep_run WHICH FLAVOUR OUT ORDER: keeps the run of the levels noted: in OUT/run.json,
-# and in the cache. What fails here is a warning.
+# keep_run WHICH FLAVOUR OUT ORDER: writes the run of the recorded levels to OUT/run.json and
+# to the cache. If that fails, prints a warning.
 keep_run() {
 	local said stages=() s qemu
 	qemu=$("$QEMU" --version 2>/dev/null) || qemu=
-	# What an earlier run left must not pass for this one's.
+	# A file of an earlier run must not be taken for this one's.
 	rm -f "$3/run.json"
 	for s in "${stage_times[@]}"; do stages+=(--stage "$s"); done
 	if said=$(python3 "$LIB/runkeep.py" --room "$CACHE/runs" --out "$3/run.json" --order "$4" \
@@ -42,9 +42,9 @@ keep_run() {
 	fi
 }
 
-# matrix_page OUT ORDER: makes OUT/matrix.html of the levels booted. After keep_run.
+# matrix_page OUT ORDER: writes OUT/matrix.html. Call it after keep_run.
 matrix_page() {
 	local said
 	said=$(python3 "$LIB/page.py" --expected "$EXPECTED" --base "$BASE" --out "$1" --order "$2" \
-		"${boot_results[@]}" 2>&1) || say "warning: there is no page: ${said##*$'\n'}"
+		"${boot_results[@]}" 2>&1) || say "warning: cannot make the page: ${said##*$'\n'}"
 }

@@ -1,30 +1,30 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# Shards: a part of the levels on each of several machines. "boot --shard" and "merge"
-# source this after lab.sh.
+# Shards: several machines boot a part of the levels each. "boot --shard" and "merge" source
+# this after lab.sh.
 
-# clone_id: the commit of this clone, and what was changed since, as a hash.
+# clone_id: prints the commit of this clone, and a hash of the uncommitted changes.
 clone_id() {
 	local id git=(git -C "$TOP" -c safe.directory="$TOP")
 	id=$("${git[@]}" rev-parse -q --verify HEAD 2>/dev/null) ||
-		die "$TOP is no git clone: shards of other commits could not be told from its own"
+		die "$TOP is not a git clone: shards need its commit, so that merge does not mix versions"
 	if ! "${git[@]}" diff --quiet HEAD; then
 		id+=-$("${git[@]}" diff --no-ext-diff --no-textconv --binary HEAD | sha)
 	fi
 	echo "$id"
 }
 
-# boot_shard I/N [BASE]: boots the levels of that shard, of all bases or of one, and
-# leaves for "merge" in LAB_DIR/results/shards/I-of-N:
-#   shard.json               which shard it is, of which commit and bases
-#   BASE/LEVEL/result.json   as lib/ktap.py gives it
-#   BASE/cached              the levels that were not booted in this run
-#   BASE/seconds             what each stage took
+# boot_shard I/N [BASE]: boots the levels of that shard, of all bases or of one. Writes for
+# "merge", to LAB_DIR/results/shards/I-of-N:
+#   shard.json               the number of the shard, its commit and bases
+#   BASE/LEVEL/result.json   as lib/ktap.py writes it
+#   BASE/cached              the levels whose boot was cached
+#   BASE/seconds             how long each stage took
 # Returns 0 if all is as expected, 2 if not.
 boot_shard() {
 	local shard=$1 all=$2 id plan base levels out worst=0 rc
-	[ -z "${KERNEL:-}" ] || die "KERNEL is one tree and a shard has levels of several bases: unset it"
+	[ -z "${KERNEL:-}" ] || die "KERNEL is one tree, but a shard has levels of several bases: unset it"
 	[ -n "$all" ] || all=$(bases)
 	# shellcheck disable=SC2086 # a list of names
 	plan=$(python3 "$LIB/deal.py" --shard="$shard" $all) || exit 1
@@ -51,6 +51,6 @@ boot_shard() {
 	mkdir -p "${out%/*}"
 	rm -rf "$out"
 	mv "$TMP/shard" "$out"
-	say "shard $shard: $SECONDS s; for 'scripts/lab merge': $out"
+	say "shard $shard: $SECONDS s; pass this folder to 'scripts/lab merge': $out"
 	return "$worst"
 }

@@ -97,7 +97,7 @@ class Page(unittest.TestCase):
         text = self.make()
         self.assertIn('class="mark known" href="#panel-1-0">fail<', self.cell(text, 1, 0))
         self.assertIn('class="mark ok">ok<', self.cell(text, 1, 1))
-        self.assertIn('class="turned"', self.cell(text, 1, 1))
+        self.assertIn('class="changed"', self.cell(text, 1, 1))
         for row, word in ((1, "FAIL"), (2, "CRASH"), (3, "–")):
             self.assertIn(f'class="mark bad" href="#panel-{row}-2">{word}<', self.cell(text, row, 2))
         self.assertIn('class="mark skip"', self.cell(text, 5, 0))
@@ -112,7 +112,7 @@ class Page(unittest.TestCase):
             self.assertIn(word, crash)
         known = text[text.index('id="panel-1-0"'):]
         known = known[:known.index("</section>")]
-        self.assertIn("fail, as expected: 0001-x mends it", known)
+        self.assertIn("fail, as expected; fixed by 0001-x", known)
         self.assertIn("prog.c:7:", known)
         self.assertNotIn("console.log", known)
 

@@ -86,10 +86,10 @@ class Store(WithRoom):
             path.write_bytes(data)
             out = self.diff(str(path), "last")
             self.assertEqual((out.returncode, len(out.stderr.splitlines())), (1, 1), (data[:40], out.stderr))
-            self.assertIn("is no kept run", out.stderr)
+            self.assertIn("is not a kept run", out.stderr)
         # Elsewhere it is in nobody's way.
         self.assertEqual(runs.kept(self.room)[1], 1)
-        self.assertIn("another form there: 1", self.program("runs.py", self.room).stdout)
+        self.assertIn("files that are not kept runs: 1", self.program("runs.py", self.room).stdout)
 
     def test_bad_words(self):
         for words, text in ((("last~1", "last"), "no run 'last~1': 0"), (("nope", "last"), "no run 'nope'")):
@@ -225,10 +225,10 @@ class Diff(WithRoom):
 
     def test_noise_is_not_known(self):
         out, rc = self.changed(lambda run: run["levels"][0].update(boot_seconds=170))
-        self.assertEqual((rc, "boot of" in out, "is not known" in out), (0, False, True), out)
+        self.assertEqual((rc, "boot of" in out, "is unknown" in out), (0, False, True), out)
         self.setUp()
         out, rc = self.changed(lambda run: run["levels"][0].update(boot_seconds=270))
-        self.assertEqual((rc, "boot of base: 90 s to 270 s (the noise is not known" in out), (0, True), out)
+        self.assertEqual((rc, "boot of base: 90 s to 270 s (noise unknown" in out), (0, True), out)
 
     def test_cached_boots_have_no_time(self):
         out, rc = self.changed(lambda run: run["levels"][0].update(boot_seconds=999, booted=False), history=9)

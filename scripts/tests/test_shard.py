@@ -219,7 +219,7 @@ class Merge(unittest.TestCase):
         results = self.results()
         a, b, c = self.shards(results, 3)
         self.refused("shards are missing: 2/3$", a, c)
-        self.refused("shard 2/3 .* is there twice", a, b, c, b)
+        self.refused("shard 2/3 .* was passed twice", a, b, c, b)
         self.refused("no shard.json", a, b, c, self.dir / "none")
         self.refused("does not belong", a, b, c, self.shards(results, 2)[0])
         level = next(p for p in b.glob("*/*/result.json"))
@@ -233,15 +233,15 @@ class Merge(unittest.TestCase):
         shards = self.shards(self.results(), 3)
         with (self.top / "patches/expected").open("a", encoding="utf-8") as out:
             out.write("# changed\n")
-        self.refused(f"is of commit {self.commit}, and this clone is at {self.commit}-", *shards)
+        self.refused(f"is of commit {self.commit}, but this clone is at {self.commit}-", *shards)
         self.git("commit", "-q", "-a", "-m", "y")
         self.refused("is of commit", *shards)
         (shards[1] / "shard.json").write_text("{}", encoding="utf-8")
-        self.refused("shard.json is no good", *shards)
+        self.refused("shard.json is not valid", *shards)
 
     def test_boot_refuses(self):
-        for argument, pattern in (("0/3", "from 1 to N"), ("4/3", "from 1 to N"), ("x", "no I/N"), ("-1/3", "no I/N"),
-                                  ("1/99", "more than")):
+        for argument, pattern in (("0/3", "from 1 to N"), ("4/3", "from 1 to N"), ("x", "not I/N"), ("-1/3", "not I/N"),
+                                  ("1/99", "too many")):
             got = run(self.top / "scripts/commands/boot", "--shard", argument, env=self.env)
             self.assertEqual((got.returncode, got.stderr.count("\n")), (1, 1), got.stderr)
             self.assertRegex(got.stderr, pattern)
