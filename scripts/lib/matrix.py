@@ -85,13 +85,13 @@ def compare(expected, levels, order):
             got = level["tests"].get(name)
             want = wanted(expected, name, index, order)
             if got is None:
-                found.append((level["name"], name, f"did not run, {want} expected"))
+                found.append((level["name"], name, f"did not run, expected {want}"))
             elif got["result"] != want:
                 detail = f" ({got['detail']})" if got["detail"] else ""
-                found.append((level["name"], name, f"{got['result']}{detail}, {want} expected"))
+                found.append((level["name"], name, f"{got['result']}{detail}, expected {want}"))
             elif want == "skip" and expected[name][1] not in got["detail"]:
                 found.append((level["name"], name,
-                              f"skipped for '{got['detail']}', '{expected[name][1]}' expected"))
+                              f"skipped for '{got['detail']}', expected '{expected[name][1]}'"))
         for name in level["tests"]:
             if name not in expected:
                 found.append((level["name"], name,

@@ -160,7 +160,7 @@ class Page:
     def groups(self):
         boot = {"parts": ["boot"], "quiet": False,
                 "cells": [self.boot_cell(i, level) for i, level in enumerate(self.levels)]}
-        out, number = [{"name": "all", "rows": [boot], "quiet": False}], 0
+        out, number = [{"name": "level", "rows": [boot], "quiet": False}], 0
         for group, names in self.names().items():
             rows = [self.row(number + i, name) for i, name in enumerate(names, 1)]
             number += len(rows)
