@@ -85,17 +85,20 @@ no_time() {
 # once_key FILE: prints a name made from the inputs of that check. They are in its line
 # "# Once: ...":
 #   source  the base
-#   stack   the base and the tip
+#   stack   the base, the patches and the tip
 #   series  patches and letters
 #   lab     all scripts
 #   DIR     a folder of this repository
 # The check itself, the library, the configs and the packages of this machine are always
-# inputs. Prints nothing for a check without that line, with FRESH=1, and with settings that
-# change what is checked.
+# inputs. Prints nothing for a check without that line, with FRESH=1, with settings that change
+# what is checked, and if there is no tree yet.
 once_key() {
 	local words w
 	words=$(header "$1" Once)
 	if [ -z "$words" ] || [ -n "${FRESH:-}${KERNEL:-}${EXTRA_CONFIG:-}${LINT_SERIES:-}" ]; then return 0; fi
+	if [[ " $words " == *" source "* || " $words " == *" stack "* ]]; then
+		git -C "$SRC" rev-parse -q --verify "$STACK_REF" >/dev/null 2>&1 || return 0
+	fi
 	echo "${1##*/}-$(
 		{
 			echo "$BASE ${ACCEL:-} ${SMP:-} ${MEM:-} ${CPU:-} ${KARGS:-}"
@@ -104,7 +107,11 @@ once_key() {
 			for w in $words; do
 				case $w in
 				source) git -C "$SRC" rev-parse "$BASE_REF^{tree}" ;;
-				stack) git -C "$SRC" rev-parse "$BASE_REF^{tree}" "$STACK_REF^{tree}" ;;
+				# The patches too: the tree may not have been updated to them yet.
+				stack)
+					git -C "$SRC" rev-parse "$BASE_REF^{tree}" "$STACK_REF^{tree}"
+					series | sed "s,^,$PATCHES/," | xargs -d '\n' sha256sum
+					;;
 				series) hash_files series patches COVER_LETTER.md COVER_LETTER.tests.md ;;
 				lab) hash_files scripts ;;
 				*) hash_files "$w" ;;
