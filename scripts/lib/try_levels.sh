@@ -133,11 +133,12 @@ compile_level() {
 	[ ${#cost[@]} = 0 ] || python3 "$LIB/try_cost.py" "$obj" "${cost[@]:0:12}" >"$TMP/cost/$name" 2>>"$LOGS/objects.log" || true
 }
 
-# compile_levels: runs compile_level for each level.
+# compile_levels: runs compile_level for each level. $TMP/files lists the files that the series
+# changes.
 compile_levels() {
 	local name commit below='' start=$SECONDS
 	local -a sources
-	mapfile -t sources < <(touched_sources)
+	mapfile -t sources < <(grep '\.c$' "$TMP/files" | grep -v '^tools/')
 	mkdir -p "$TMP/warnings" "$TMP/cost"
 	: >"$TMP/not-compiled"
 	[ ${#sources[@]} -gt 0 ] || return 0

@@ -182,7 +182,7 @@ build_target() {
 make_selftests() {
 	local commit=$1 root=$2 ksft=$TMP/ksft t log=$LOGS/selftests.log key kept
 	shift 2
-	key=$({ git -C "$SRC" rev-parse "$commit:$SELFTESTS" "$commit:tools/include" "$commit:include/uapi" "$commit:arch"
+	key=$({ git -C "$SRC" ls-tree "$commit" "$SELFTESTS" tools/include include/uapi arch
 		gcc --version; echo "$@" "${LAX:-}"; declare -f target_programs choose_programs make_target build_target; } | sha)
 	kept=$CACHE/selftests/try-$key
 	if [ ! -f "$kept/ksft.tar" ]; then
