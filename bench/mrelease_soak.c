@@ -9,7 +9,7 @@
  * call comes right after the kill, and races with the exit. Every second victim
  * has threads. Prints the rounds each 1000. What the kernel has to say about it
  * is in its log. Needs root, a kernel with userfaultfd and patch "let
- * process_mrelease() find an mm that was let go of".
+ * process_mrelease() reap an mm after exit_mm()".
  *
  * Exit: 0 all calls gave what they should; 1 not, and stderr says which.
  */

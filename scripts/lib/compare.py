@@ -34,7 +34,7 @@ ROWS = (
     ("... and it is a zombie", "oom_memcg.bystanders_live_zombie"),
     ("highest vma first", "mrelease.highest_vma_first"),
     ("from the top inside of a vma", "mrelease.one_vma_from_top"),
-    ("page tables freed: OOM reaper", "oom_memcg.page_tables"),
+    ("page tables freed: OOM reaper", "oom.memcg.page_tables"),
     ("page tables freed: process_mrelease()", "mrelease.frees_page_tables"),
     ("process_mrelease() after the exit", "mrelease.exited_pinned"),
 )
