@@ -35,7 +35,7 @@ configure() {
 	local obj=$1 flavour=$2 name value got
 	config_fragments "$flavour" >"$TMP/want" || exit 1
 	mkdir -p "$obj"
-	make -s -C "$SRC" O="$obj" KCONFIG_ALLCONFIG="$TMP/want" allnoconfig >"$TMP/log.config" 2>&1 ||
+	kernel_make "$obj" -s KCONFIG_ALLCONFIG="$TMP/want" allnoconfig >"$TMP/log.config" 2>&1 ||
 		die "make allnoconfig failed: $(tail -n 1 "$TMP/log.config")"
 	while IFS='=' read -r name value; do
 		got=$(sed -n "s/^$name=//p" "$obj/.config")
@@ -47,16 +47,20 @@ configure() {
 		die "Kconfig did not accept the $flavour config: $(paste -sd ';' "$TMP/bad")"
 }
 
-# kernel_make OBJ ARG...: runs make in the build tree, with output in OBJ. Time stamps are
-# fixed and paths relative, so that the same source makes the same image, and the
-# compiler cache works in any folder.
+# kernel_make OBJ ARG...: runs make in the build tree, with output in OBJ. ARCH and
+# CROSS_COMPILE are those of the kernel's make; KERNEL_CC is the compiler without that
+# prefix (default: gcc). Time stamps are fixed and paths relative, so that the same source
+# makes the same image, and the compiler cache works in any folder.
 kernel_make() {
-	local obj=$1 cc=gcc
+	local obj=$1 cc=${CROSS_COMPILE:-}${KERNEL_CC:-gcc} hostcc=gcc
+	local -a arch=()
 	shift
-	if command -v ccache >/dev/null; then cc='ccache gcc'; fi
+	if command -v ccache >/dev/null; then cc="ccache $cc" hostcc="ccache gcc"; fi
+	[ -z "${ARCH:-}" ] || arch+=(ARCH="$ARCH")
+	[ -z "${CROSS_COMPILE:-}" ] || arch+=(CROSS_COMPILE="$CROSS_COMPILE")
 	KBUILD_BUILD_TIMESTAMP='2026-01-01' KBUILD_BUILD_USER=lab KBUILD_BUILD_HOST=lab \
 		KBUILD_BUILD_VERSION=1 CCACHE_BASEDIR=${SRC%/src/*} CCACHE_NOHASHDIR=1 \
-		make -C "$SRC" O="$obj" CC="$cc" HOSTCC="$cc" LOCALVERSION= -j"$JOBS" "$@"
+		make -C "$SRC" O="$obj" "${arch[@]}" CC="$cc" HOSTCC="$hostcc" LOCALVERSION= -j"$JOBS" "$@"
 }
 
 # first_error LOG: prints the first error of a failed make.
