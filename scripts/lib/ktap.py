@@ -120,6 +120,8 @@ class Run:
         elif m := MARK.match(line):
             if m["what"] == "tainted" and m["value"] != "0":
                 self.problems.append(f"the kernel is tainted: {m['value']}")
+            if m["what"] == "kmemleak" and m["value"] != "0":
+                self.problems.append(f"leaks that kmemleak found: {m['value']}")
         elif line == "lab: end":
             self.ended = True
 

@@ -120,6 +120,11 @@ class Ktap(unittest.TestCase):
     def test_taint(self):
         self.assertTrue(any("taint" in p for p in parse(GOOD.replace("tainted 0", "tainted 512"))[1]))
 
+    def test_leaks(self):
+        for value, bad in (("0", False), ("3", True), ("cannot scan", True)):
+            problems = parse(GOOD.replace("lab: tainted", f"lab: kmemleak {value}\nlab: tainted"))[1]
+            self.assertEqual([f"leaks that kmemleak found: {value}"] if bad else [], problems)
+
     def test_twice(self):
         text = GOOD.replace("global.third", "oom_once.next")
         self.assertTrue(any("twice" in p for p in parse(text)[1]))
