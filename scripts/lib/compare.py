@@ -23,9 +23,9 @@ TIME = re.compile(r":(?:waited for memory for )?(?P<ms>\d+) ms$")
 ROWS = (
     ("memory back: not frozen", "victims.global.running"),
     ("memory back: frozen, one thread", "victims.global.frozen"),
-    ("memory back: frozen, five threads", "victims.global.frozen_threads"),
+    ("memory back: frozen, three threads", "victims.global.frozen_threads"),
     ("task of a memory cgroup waits: not frozen", "victims.memcg.running"),
-    ("... frozen, five threads", "victims.memcg.frozen_threads"),
+    ("... frozen, three threads", "victims.memcg.frozen_threads"),
     ("... frozen sharer of the mm", "oom.memcg.frozen_sharer"),
     ("... frozen child of a vfork()", "oom.memcg.frozen_vfork_child"),
     ("frozen sharer exits, without a thaw", "oom.global.frozen_sharer"),

@@ -48,7 +48,7 @@ AFTER = """\
 
 ROWS = {
     "memory back: not frozen": ("58", "-"),
-    "memory back: frozen, five threads": ("2078 FAIL", "47"),
+    "memory back: frozen, three threads": ("2078 FAIL", "47"),
     "... frozen sharer of the mm": ("1985 FAIL", "15"),
     "frozen sharer exits, without a thaw": ("FAIL", "ok"),
     "page tables freed: OOM reaper": ("FAIL", "ok"),
