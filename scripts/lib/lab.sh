@@ -7,6 +7,7 @@
 #   common.sh    messages, the lock, temporary files, child processes
 #   settings.sh  validate the environment variables
 #   cache.sh     the cache that all clones of a user share
+#   apt.sh       apt with a set-up of its own
 #   tree.sh      the series, the kernel tree, levels
 #   build.sh     configure and compile
 #   guest.sh     initramfs, QEMU
@@ -34,6 +35,7 @@ umask 022
 . "$LIB/common.sh"
 . "$LIB/settings.sh"
 . "$LIB/cache.sh"
+. "$LIB/apt.sh"
 . "$LIB/tree.sh"
 . "$LIB/build.sh"
 . "$LIB/guest.sh"
