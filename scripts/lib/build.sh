@@ -4,12 +4,13 @@
 # Configures and compiles the tree in SRC.
 
 # config_fragments FLAVOUR: prints the merged config fragments, one SYMBOL=VALUE per line,
-# sorted. FLAVOUR is "lean", or "debug" or "lockstat", which add a fragment to lean. A
-# later fragment overrides an earlier one; "is not set" becomes =n. The base's
+# sorted: lean.config, that of the architecture, and that of the FLAVOUR, which is "lean",
+# or "debug" or "lockstat", which have a fragment of their own. A later fragment overrides an earlier one; "is not set" becomes =n. The base's
 # CONFIG_WITHOUT lists symbols that it does not have; they are left out. Its CONFIG_MORE
 # and EXTRA_CONFIG come last.
 config_fragments() {
-	local -a parts=("$TOP/configs/$CONFIG.config")
+	need_machine
+	local -a parts=("$TOP/configs/$CONFIG.config" "$TOP/configs/$GUEST_ARCH.config")
 	case $1 in
 	lean) ;;
 	debug | lockstat) parts+=("$TOP/configs/$1.config") ;;

@@ -6,8 +6,9 @@
 # complete, so two runs can write the same entry at the same time.
 #
 #   trees      git repositories of the bases, without a working tree
-#   images     kernels: bzImage, .config
+#   images     kernels: bzImage or Image.gz, .config
 #   selftests  the tarballs of kselftest-tar
+#   programs   busybox, bash and timeout for guests of another architecture
 #   initramfs  the initramfs of the guest, with the selftests
 #   boots      logs and result.json of boots without a problem
 #   checks     logs of checks that passed

@@ -3,22 +3,33 @@
 #
 # The guest: its initramfs, and QEMU.
 
-QEMU=${QEMU:-qemu-system-x86_64}
+# guest_ports DIR: sets PORTS, QEMU's arguments for the console and two more ports of the
+# guest, which go to console.log, ktap.log and dmesg.log.gz in DIR.
+guest_ports() {
+	PORTS=(-serial "file:$1/console.log")
+	case $GUEST_ARCH in
+	arm64)
+		# This machine has one UART, so the others are virtio consoles. A comma ends a path.
+		PORTS+=(-device virtio-serial-device
+			-chardev "file,id=ktap,path=${1//,/,,}/ktap.log" -device "virtconsole,chardev=ktap"
+			-chardev "file,id=dmesg,path=${1//,/,,}/dmesg.log.gz" -device "virtconsole,chardev=dmesg")
+		;;
+	*) PORTS+=(-serial "file:$1/ktap.log" -serial "file:$1/dmesg.log.gz") ;;
+	esac
+}
 
 # guest LIMIT KERNEL INITRD DIR APPEND [QEMU ARG...]: runs a guest for at most LIMIT
-# seconds. Its console, ttyS1 and ttyS2 go to console.log, ktap.log and dmesg.log.gz in
-# DIR. The console prints errors only, because the report of an OOM kill would delay the
-# CPU that is being timed; the log buffer is large enough for everything else. Returns 0,
-# or 124 or 137 at the limit.
+# seconds, with the ports of guest_ports. The console prints errors only, because the
+# report of an OOM kill would delay the CPU that is being timed; the log buffer is large
+# enough for everything else. Returns 0, or 124 or 137 at the limit.
 guest() {
 	local limit=$1 kernel=$2 initrd=$3 dir=$4 append=$5 rc=0
 	shift 5
 	mkdir -p "$dir"
-	run timeout -k 5 "$limit" "$QEMU" "$@" \
-		-nodefaults -display none -no-reboot \
-		-serial "file:$dir/console.log" -serial "file:$dir/ktap.log" \
-		-serial "file:$dir/dmesg.log.gz" -kernel "$kernel" -initrd "$initrd" \
-		-append "console=ttyS0 loglevel=4 log_buf_len=16M panic=-1 $append" \
+	guest_ports "$dir"
+	run timeout -k 5 "$limit" "$QEMU" "${MACHINE[@]}" "$@" \
+		-nodefaults -display none -no-reboot "${PORTS[@]}" -kernel "$kernel" -initrd "$initrd" \
+		-append "console=$CONSOLE loglevel=4 log_buf_len=16M panic=-1 $append" \
 		>"$dir/qemu.log" 2>&1 </dev/null || rc=$?
 	if [ "$rc" != 0 ] && [ "$rc" != 124 ] && [ "$rc" != 137 ] && [ ! -s "$dir/console.log" ]; then
 		die "QEMU did not run: $(tail -n 1 "$dir/qemu.log")"
@@ -31,13 +42,13 @@ guest() {
 # firmware and then hangs in the kernel. So this boots IMAGE up to its init, for at most
 # 10 seconds. If ACCEL is set already, it stays.
 choose_accel() {
-	command -v "$QEMU" >/dev/null || die "no $QEMU: run scripts/lab setup (package qemu-system-x86)"
+	command -v "$QEMU" >/dev/null || die "no $QEMU: run scripts/lab setup boot"
 	[ -z "${ACCEL:-}" ] || return 0
 	ACCEL=tcg,thread=multi
-	if [ -w /dev/kvm ]; then
-		run timeout -k 1 10 "$QEMU" -accel kvm -smp "${SMP:-2}" -m 1G -nodefaults -display none \
+	if [ -w /dev/kvm ] && [ -z "$ARCH_DIR" ]; then
+		run timeout -k 1 10 "$QEMU" "${MACHINE[@]}" -accel kvm -smp "${SMP:-2}" -m 1G -nodefaults -display none \
 			-no-reboot -serial "file:$TMP/probe.console" -kernel "$1" -initrd "$2" \
-			-append "console=ttyS0 panic=-1 lab.probe" >/dev/null 2>&1 </dev/null || true
+			-append "console=$CONSOLE panic=-1 lab.probe" >/dev/null 2>&1 </dev/null || true
 		if grep -qs 'lab: alive' "$TMP/probe.console"; then ACCEL=kvm; fi
 	fi
 	export ACCEL
@@ -52,7 +63,8 @@ boot_cached() {
 	local key dir=$3 rc=0
 	key=$({ cat "$1" "$2" "$LIB/boot-one" "$LIB/ktap.py" ${KTAP_READER:+"$LIB/$KTAP_READER"} \
 		"$TOP/scripts/guest/ktap-results"
-		declare -f guest; "$QEMU" --version; echo "$ACCEL ${SMP:-} ${MEM:-} ${KARGS:-} ${CPU:-}"; } | sha)
+		declare -f guest guest_ports; "$QEMU" --version
+		echo "$ACCEL ${SMP:-} ${MEM:-} ${KARGS:-} ${MACHINE[*]}"; } | sha)
 	boot_was_cached=
 	rm -rf "$dir"
 	mkdir -p "${dir%/*}"
@@ -73,31 +85,28 @@ boot_cached() {
 	return "$rc"
 }
 
-# The programs that pack_guest copies from this machine.
-GUEST_PROGRAMS=(/bin/busybox /bin/bash /usr/bin/timeout)
-
 # pack_guest ROOT FILE: adds busybox, bash, guest/init and all needed libraries to ROOT,
 # and packs it as FILE, the initramfs of a guest.
 pack_guest() {
-	local root=$1 file=$2 applet lib
+	local root=$1 file=$2 applet from to
+	guest_programs
 	mkdir -p "$root"/{bin,usr/bin,sbin,dev,proc,sys,tmp,root}
-	cp /bin/busybox "$root/bin/busybox"
-	for applet in $("$root/bin/busybox" --list); do
-		[ -e "$root/bin/$applet" ] || ln -s busybox "$root/bin/$applet"
-	done
 	# run_vmtests.sh needs bash; the runner needs a timeout with --foreground, which that
 	# of busybox does not have.
-	cp /bin/bash "$root/bin/bash"
-	cp /usr/bin/timeout "$root/usr/bin/timeout"
+	cp "${GUEST_PROGRAMS[0]}" "$root/bin/busybox"
+	cp "${GUEST_PROGRAMS[1]}" "$root/bin/bash"
+	cp "${GUEST_PROGRAMS[2]}" "$root/usr/bin/timeout"
+	# This machine's busybox prints the list, because that of the guest may not run here.
+	for applet in $(/bin/busybox --list); do
+		[ -e "$root/bin/$applet" ] || ln -s busybox "$root/bin/$applet"
+	done
 	ln -s /bin/env "$root/usr/bin/env"
 	install -m 755 "$TOP/scripts/guest/init" "$root/init"
 
-	# "not a dynamic executable" is not an error here.
-	find "$root" -type f -perm -u+x -exec ldd {} + 2>/dev/null |
-		grep -oE '/[^ ]+\.so[^ ]*' | sort -u >"$TMP/libs" || true
-	while read -r lib; do
-		mkdir -p "$root${lib%/*}"
-		cp -L "$lib" "$root$lib"
+	guest_libraries "$root" >"$TMP/libs"
+	while read -r from to; do
+		mkdir -p "$root${to%/*}"
+		cp -L "$from" "$root$to"
 	done <"$TMP/libs"
 
 	# The same content makes the same file, because it is part of a boot's cache key.
@@ -107,13 +116,15 @@ pack_guest() {
 }
 
 # guest_initramfs: makes INITRAMFS, which is the same for each level of each base: the
-# selftests that kselftest-tar packs for this machine, busybox, bash, the libraries that
-# they need, and guest/init. The result is cached.
+# selftests that kselftest-tar packs, busybox, bash, the libraries that they need, and
+# guest/init. The result is cached.
 guest_initramfs() {
 	local tar key
-	run env -u ARCH -u CROSS_COMPILE "$COMMANDS/kselftest-tar" || exit 1
-	tar=$LAB_DIR/results/kselftest-$(uname -m | sed 's/aarch64/arm64/').tar.gz
-	key=$({ cat "$tar" "${GUEST_PROGRAMS[@]}" "$TOP/scripts/guest/init"; declare -f pack_guest; } | sha)
+	need_machine
+	run "$COMMANDS/kselftest-tar" || exit 1
+	tar=$LAB_DIR/results/kselftest-$GUEST_ARCH.tar.gz
+	guest_programs
+	key=$({ cat "$tar" "${GUEST_PROGRAMS[@]}" "$TOP/scripts/guest/init"; declare -f pack_guest guest_libraries; } | sha)
 	if [ ! -f "$CACHE/initramfs/$key/initramfs.gz" ]; then
 		need_space 1
 		rm -rf "$TMP/guest"

@@ -6,6 +6,7 @@
 #
 #   common.sh    messages, the lock, temporary files, child processes
 #   settings.sh  validate the environment variables
+#   arch.sh      what depends on ARCH
 #   cache.sh     the cache that all clones of a user share
 #   apt.sh       apt with a set-up of its own
 #   tree.sh      the series, the kernel tree, levels
@@ -34,6 +35,7 @@ umask 022
 
 . "$LIB/common.sh"
 . "$LIB/settings.sh"
+. "$LIB/arch.sh"
 . "$LIB/cache.sh"
 . "$LIB/apt.sh"
 . "$LIB/tree.sh"
@@ -95,11 +97,11 @@ lab_base() {
 	fi
 	TREE=$LAB_DIR/tree/$BASE	# where you edit the series, on branch "stack"
 	SRC=$room/src/$KEY		# where the lab builds; do not edit here
-	OBJ=$room/obj/$KEY
-	IMAGES=$room/images/$KEY	# links into the cache
-	INITRAMFS=$LAB_DIR/images/initramfs.gz	# one for all bases
-	LOGS=$room/logs/$KEY
-	RESULTS=$room/results/$KEY
+	OBJ=$room/obj/$KEY$ARCH_DIR
+	IMAGES=$room/images/$KEY$ARCH_DIR	# links into the cache
+	INITRAMFS=$LAB_DIR/images/initramfs$ARCH_DIR.gz	# one for all bases
+	LOGS=$room/logs/$KEY$ARCH_DIR
+	RESULTS=$room/results/$KEY$ARCH_DIR
 	mkdir -p "$IMAGES" "$LOGS" "$RESULTS" "$LAB_DIR/tmp" 2>/dev/null ||
 		die "cannot write to $LAB_DIR: set LAB_DIR to a folder you can write to"
 
@@ -121,3 +123,4 @@ bases() {
 }
 
 check_settings
+set_arch

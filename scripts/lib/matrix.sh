@@ -17,6 +17,7 @@ stage() {
 # 2 if not.
 boot_levels() {
 	local which=$1 flavour=$2 out=$3 compile=${4:-} order rc=0
+	need_machine
 	[ -r "$EXPECTED" ] || die "no $EXPECTED: it must list the expected result of each test"
 	lab_lock
 	lab_tmp
@@ -61,7 +62,7 @@ boot_each() {
 		say "level $n of $count: $level"
 		t=$SECONDS
 		run "$COMMANDS/build" "$level" "$flavour" || exit 1
-		image=$IMAGES/$level-$flavour/bzImage
+		image=$IMAGES/$level-$flavour/$IMAGE
 		seconds=$((SECONDS - t)) t=$SECONDS
 		built=$((built + seconds))
 

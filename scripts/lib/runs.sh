@@ -32,7 +32,7 @@ keep_run() {
 	rm -f "$3/run.json"
 	for s in "${stage_times[@]}"; do stages+=(--stage "$s"); done
 	if said=$(python3 "$LIB/runkeep.py" --room "$CACHE/runs" --out "$3/run.json" --order "$4" \
-		--expected "$EXPECTED" --base "$BASE" "${stages[@]}" --fact key="$KEY" --fact which="$1" \
+		--expected "$EXPECTED" --base "$BASE" "${stages[@]}" --fact key="$KEY$ARCH_DIR" --fact which="$1" \
 		--fact flavour="$2" --fact top="$TOP" --fact seconds="$SECONDS" --fact accelerator="${ACCEL:-}" \
 		--fact qemu="${qemu%%$'\n'*}" --fact guest_cpus="${SMP:-2}" --fact guest_memory="${MEM:-2G}" \
 		--fact guest_cpu="${CPU:-}" --fact kernel_arguments="${KARGS:-}" "${run_levels[@]}" 2>&1); then

@@ -33,6 +33,10 @@ check_settings() {
 	check_memory
 	[ -z "$own_qemu" ] || command -v "$own_qemu" >/dev/null ||
 		die "QEMU=$own_qemu is not a program: install it, or unset QEMU"
+	case ${ARCH:-} in */* | .*) die "ARCH=$ARCH is not an architecture" ;; esac
+	if [ -n "${CROSS_COMPILE:-}" ] && [ -z "${ARCH:-}" ]; then
+		die "CROSS_COMPILE=$CROSS_COMPILE needs ARCH, the kernel's name of the architecture (arm64)"
+	fi
 	case $BASE in */* | .*) die "BASE=$BASE is not a base; the bases are: $(bases | paste -sd' ')" ;; esac
 	for name in ${CHECK_BASES:-}; do
 		[ "$name" = none ] || [ -r "$TOP/configs/$name.base" ] ||

@@ -24,6 +24,7 @@ clone_id() {
 # Returns 0 if all is as expected, 2 if not.
 boot_shard() {
 	local shard=$1 all=$2 id plan base levels out worst=0 rc
+	need_native
 	[ -z "${KERNEL:-}" ] || die "KERNEL is one tree, but a shard has levels of several bases: unset it"
 	[ -n "$all" ] || all=$(bases)
 	# shellcheck disable=SC2086 # a list of names

@@ -143,7 +143,7 @@ class Keep(WithRoom):
         """keep_run of runs.sh: a warning of one line, whatever goes wrong."""
         for cache, word in (("/dev/null", "warning: this run is not kept"), (self.room.parent, "run: 2")):
             script = f"""set -euo pipefail; say() {{ echo "$@"; }}; . "$LIB/runs.sh"; stage_times=("boot 5 s")
-                QEMU=/none KEY=mainline BASE=mainline EXPECTED="$D/expected" CACHE={cache} TOP=/
+                QEMU=/none KEY=mainline ARCH_DIR='' BASE=mainline EXPECTED="$D/expected" CACHE={cache} TOP=/
                 run_levels=("base i r built 4 booted $D/base/result.json")
                 keep_run all lean "$D" base,0001-a; echo on"""
             self.arguments()
