@@ -5,7 +5,8 @@
 
 # config_fragments FLAVOUR: prints the merged config fragments, one SYMBOL=VALUE per line,
 # sorted: lean.config, that of the architecture, and that of the FLAVOUR, which is "lean",
-# or "debug" or "lockstat", which have a fragment of their own. A later fragment overrides an earlier one; "is not set" becomes =n. The base's
+# or "debug", "lockstat" or "64k" (arm64 only), which have a fragment of their own. A later
+# fragment overrides an earlier one; "is not set" becomes =n. The base's
 # CONFIG_WITHOUT lists symbols that it does not have; they are left out. Its CONFIG_MORE
 # and EXTRA_CONFIG come last.
 config_fragments() {
@@ -13,8 +14,12 @@ config_fragments() {
 	local -a parts=("$TOP/configs/$CONFIG.config" "$TOP/configs/$GUEST_ARCH.config")
 	case $1 in
 	lean) ;;
+	64k)
+		[ "$GUEST_ARCH" = arm64 ] || die "$GUEST_ARCH has no pages of 64 KiB: set ARCH=arm64"
+		parts+=("$TOP/configs/64k.config")
+		;;
 	debug | lockstat) parts+=("$TOP/configs/$1.config") ;;
-	*) die "no flavour '$1': use lean, debug or lockstat" ;;
+	*) die "no flavour '$1': use lean, debug, lockstat or 64k" ;;
 	esac
 	# shellcheck disable=SC2086 # CONFIG_MORE is a list of words
 	{
@@ -79,8 +84,8 @@ no_warnings() {
 	done
 }
 
-# compile_touched: compiles the .c files of the kernel that the stack changes, at each
-# level, with the lean config and W=1. A warning that the base does not have is an error.
+# compile_touched FLAVOUR: compiles the .c files of the kernel that the stack changes, at
+# each level, with that config and W=1. A warning that the base does not have is an error.
 compile_touched() {
 	local obj=$OBJ/objects log=$LOGS/objects.log levels start=$SECONDS n=0 name commit new
 	local -a sources
@@ -91,7 +96,7 @@ compile_touched() {
 	rm -rf "$obj"
 	mkdir -p "${obj%/*}"
 	lab_git -C "$SRC" checkout -q -f --detach "$BASE_REF"
-	configure "$obj" lean
+	configure "$obj" "$1"
 	# warnings: prints the warnings in the log, without folder and line number.
 	warnings() {
 		sed -nE -e "s,^$SRC/,," -e 's/^([^ :]+):[0-9:]+ (warning:.*)/\1: \2/p' "$log" | sort

@@ -31,7 +31,7 @@ boot_levels() {
 	levels >"$TMP/levels"
 	order=$(cut -d' ' -f1 "$TMP/levels" | paste -sd,)
 	if [ -n "$compile" ]; then
-		compile_touched
+		compile_touched "$flavour"
 		stage objects
 	fi
 	case $which in
