@@ -156,31 +156,6 @@ covers() {
 	done
 }
 
-# touched PATTERN: prints the files that the stack changes and whose name matches.
-touched() {
-	git -C "$SRC" diff --name-only --diff-filter=d --no-renames "$BASE_REF" "$STACK_REF" | grep -E "$1" || true
-}
-
-touched_sources() {
-	touched '\.c$' | grep -v '^tools/' || true
-}
-
-# write_touched REF DIR PATTERN: writes that version of the touched files to DIR.
-write_touched() {
-	local f
-	mkdir -p "$2"
-	touched "$3" | while read -r f; do
-		git -C "$SRC" cat-file -e "$1:$f" 2>/dev/null || continue
-		mkdir -p "$2/$(dirname "$f")"
-		git -C "$SRC" cat-file blob "$1:$f" >"$2/$f"
-	done
-}
-
-# at REF: checks it out in the build tree.
-at() {
-	lab_git -C "$SRC" checkout -q -f --detach "$1"
-}
-
 # first_of FILE...: prints the first FILE in the tree; files move between releases.
 first_of() {
 	local f

@@ -151,6 +151,32 @@ source_id() {
 	git -C "$SRC" ls-tree "$1:tools" | grep -v '	testing$'
 }
 
+# touched PATTERN: prints the files that the stack changes and whose name matches.
+touched() {
+	git -C "$SRC" diff --name-only --diff-filter=d --no-renames "$BASE_REF" "$STACK_REF" | grep -E "$1" || true
+}
+
+# touched_sources: prints the .c files of the kernel that the stack changes.
+touched_sources() {
+	touched '\.c$' | grep -v '^tools/' || true
+}
+
+# write_touched REF DIR PATTERN: writes that version of the touched files to DIR.
+write_touched() {
+	local f
+	mkdir -p "$2"
+	touched "$3" | while read -r f; do
+		git -C "$SRC" cat-file -e "$1:$f" 2>/dev/null || continue
+		mkdir -p "$2/$(dirname "$f")"
+		git -C "$SRC" cat-file blob "$1:$f" >"$2/$f"
+	done
+}
+
+# at REF: checks it out in the build tree.
+at() {
+	lab_git -C "$SRC" checkout -q -f --detach "$1"
+}
+
 # with_bench_patch COMMIT NAME: applies the first bench/NAME*.patch that applies to the tree
 # of COMMIT, in the index $TMP/index. Returns 1 if none does; $TMP/apply says why.
 with_bench_patch() {
