@@ -8,10 +8,11 @@
 # or "debug", "lockstat" or "64k" (arm64 only), which have a fragment of their own. A later
 # fragment overrides an earlier one; "is not set" becomes =n. The base's
 # CONFIG_WITHOUT lists symbols that it does not have; they are left out. Its CONFIG_MORE
-# and EXTRA_CONFIG come last.
+# and EXTRA_CONFIG come last. With CONFIG=none, nothing is added to allnoconfig.
 config_fragments() {
 	need_machine
-	local -a parts=("$TOP/configs/$CONFIG.config" "$TOP/configs/$GUEST_ARCH.config")
+	local -a parts=(/dev/null)
+	[ "$CONFIG" = none ] || parts=("$TOP/configs/$CONFIG.config" "$TOP/configs/$GUEST_ARCH.config")
 	case $1 in
 	lean) ;;
 	64k)
@@ -84,32 +85,101 @@ no_warnings() {
 	done
 }
 
-# compile_touched FLAVOUR: compiles the .c files of the kernel that the stack changes, at
-# each level, with that config and W=1. A warning that the base does not have is an error.
+# The variants that configs/variants lists.
+VARIANTS=$TOP/configs/variants
+
+# in_variant NAME CMD...: runs CMD with the architecture, compiler and config of a variant.
+in_variant() {
+	local variant=$1 arch cross cc start symbols s
+	shift
+	read -r _ arch cross cc start symbols < <(grep "^$variant " "$VARIANTS") || die "$VARIANTS has no line '$variant'"
+	local ARCH=$arch GUEST_ARCH=${arch/#x86*/x86_64} CROSS_COMPILE=${cross#-} KERNEL_CC=$cc
+	local CONFIG=$start CONFIG_WITHOUT=$CONFIG_WITHOUT CONFIG_MORE=$CONFIG_MORE
+	[ "$start" != none ] || CONFIG_MORE=
+	command -v "$CROSS_COMPILE$cc" >/dev/null || die "$variant: there is no compiler $CROSS_COMPILE$cc"
+	for s in $symbols; do
+		case $s in
+		'!'*)
+			has_symbol "${s#!}" || die "$variant: no Kconfig file of $BASE defines ${s#!}"
+			CONFIG_MORE+=" CONFIG_${s#!}=n"
+			;;
+		'~'*) CONFIG_WITHOUT+=" CONFIG_${s#\~}" ;;
+		*) CONFIG_MORE+=" CONFIG_$s" ;;
+		esac
+	done
+	"$@"
+}
+
+# has_symbol NAME: whether a Kconfig file of the base defines it, or CONFIG_WITHOUT says that
+# none does.
+has_symbol() {
+	[[ " $CONFIG_WITHOUT " = *" CONFIG_$1 "* ]] ||
+		git -C "$SRC" grep -qE "^(menu)?config $1\$" "$BASE_REF" -- '*Kconfig*'
+}
+
+# kbuild_list OBJ DIR: prints the objects and folders that the config in OBJ builds there.
+kbuild_list() {
+	# shellcheck disable=SC2016 # variables of make
+	printf '%s\n' 'list: ; @echo $(addprefix $(obj)/,$(obj-y) $(obj-m))' \
+		'include include/config/auto.conf $(srctree)/scripts/Kbuild.include $(srctree)/$(obj)/Makefile' |
+		make -s -C "$1" --no-print-directory -f - obj="$2" src="$SRC/$2" srctree="$SRC" list | tr ' ' '\n'
+}
+
+# built_objects OBJ FILE.c...: prints the objects of those that the config in OBJ builds.
+# make would also compile the others, if it is told to, and some of them cannot compile.
+built_objects() {
+	local obj=$1 dir
+	shift
+	for dir in $(dirname "$@" | sort -u); do
+		[[ $dir != */* ]] || grep -qxF "$dir/" <<<"$(kbuild_list "$obj" "${dir%/*}")" || continue
+		kbuild_list "$obj" "$dir"
+	done | sort | comm -12 - <(printf '%s\n' "${@/%.c/.o}" | sort)
+}
+
+# Files that include the headers that the stack touches, and use what it changes there.
+# There are hundreds more that only include them.
+HEADER_USERS=(kernel/freezer.c kernel/signal.c kernel/cgroup/freezer.c kernel/cgroup/legacy_freezer.c
+	mm/mmap.c mm/nommu.c)
+
+# compile_touched FLAVOUR [VARIANT]: compiles the .c files of the kernel that the stack
+# changes, and HEADER_USERS, at each level, with that config and W=1. A warning that the base
+# does not have is an error. VARIANT is the one that this runs in. All configs of an
+# architecture share a build folder, because its tools do not depend on the config. The check
+# "kerneldoc" looks at the comments, which W=1 would do for each object.
 compile_touched() {
-	local obj=$OBJ/objects log=$LOGS/objects.log levels start=$SECONDS n=0 name commit new
-	local -a sources
+	local flavour=$1 variant=${2:-$1}
+	local obj=$OBJ/objects-$GUEST_ARCH log=$LOGS/objects-$variant.log
+	local levels start=$SECONDS n=0 name commit new source='' f
+	local -a sources objects
 	levels=$(levels)
-	mapfile -t sources < <(git -C "$SRC" diff --name-only "$BASE_REF" "$STACK_REF" | grep -E '\.c$' | grep -v '^tools/')
+	mapfile -t sources < <(touched_sources)
 	[ ${#sources[@]} -gt 0 ] || die "the stack of $BASE changes no kernel source"
 
-	rm -rf "$obj"
-	mkdir -p "${obj%/*}"
-	lab_git -C "$SRC" checkout -q -f --detach "$BASE_REF"
-	configure "$obj" "$1"
+	at "$BASE_REF"
+	configure "$obj" "$flavour"
+	run kernel_make "$obj" prepare >"$log" 2>&1 || die "$variant: make prepare failed: $(first_error "$log"); see $log"
+	mapfile -t objects < <(built_objects "$obj" "${sources[@]}")
+	[ ${#objects[@]} -gt 0 ] || die "$variant: its config builds none of the files that the stack touches: ${sources[*]}"
+	for f in $(built_objects "$obj" "${HEADER_USERS[@]}"); do
+		[[ " ${objects[*]} " = *" $f "* ]] || objects+=("$f")
+	done
+	# make prints no warnings for objects that exist.
+	(cd "$obj" && rm -f "${objects[@]}")
 	# warnings: prints the warnings in the log, without folder and line number.
 	warnings() {
 		sed -nE -e "s,^$SRC/,," -e 's/^([^ :]+):[0-9:]+ (warning:.*)/\1: \2/p' "$log" | sort
 	}
 	while read -r name commit <&3; do
-		lab_git -C "$SRC" checkout -q -f --detach "$commit"
-		run kernel_make "$obj" W=1 "${sources[@]/%.c/.o}" >"$log" 2>&1 ||
-			die "$name does not compile: $(first_error "$log"); see $log"
+		[ "$source" != "$(source_id "$commit")" ] || continue
+		source=$(source_id "$commit")
+		at "$commit"
+		run kernel_make "$obj" W=1 cmd_checkdoc= "${objects[@]}" >"$log" 2>&1 ||
+			die "$variant: $name does not compile: $(first_error "$log"); see $log"
 		[ "$n" != 0 ] || warnings >"$TMP/base"
 		new=$(warnings | comm -13 "$TMP/base" -)
 		[ -z "$new" ] ||
-			die "$name: a warning in a file that the stack touches: ${new%%$'\n'*}; see $log"
+			die "$variant: $name: a warning in a file that the stack touches: ${new%%$'\n'*}; see $log"
 		n=$((n + 1))
 	done 3<<<"$levels"
-	say "  ${sources[*]} at $n levels: $((SECONDS - start)) s"
+	say "  $variant: ${objects[*]} at $n levels: $((SECONDS - start)) s"
 }
