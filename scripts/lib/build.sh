@@ -5,8 +5,8 @@
 
 # config_fragments FLAVOUR: prints the merged config fragments, one SYMBOL=VALUE per line,
 # sorted: lean.config, that of the architecture, and that of the FLAVOUR, which is "lean",
-# or "debug", "lockstat" or "64k" (arm64 only), which have a fragment of their own. A later
-# fragment overrides an earlier one; "is not set" becomes =n. The base's
+# or "debug", "kcsan", "lockstat" or "64k" (arm64 only), which have a fragment of their own.
+# A later fragment overrides an earlier one; "is not set" becomes =n. The base's
 # CONFIG_WITHOUT lists symbols that it does not have; they are left out. Its CONFIG_MORE
 # and EXTRA_CONFIG come last. With CONFIG=none, nothing is added to allnoconfig.
 config_fragments() {
@@ -19,8 +19,8 @@ config_fragments() {
 		[ "$GUEST_ARCH" = arm64 ] || die "$GUEST_ARCH has no pages of 64 KiB: set ARCH=arm64"
 		parts+=("$TOP/configs/64k.config")
 		;;
-	debug | lockstat) parts+=("$TOP/configs/$1.config") ;;
-	*) die "no flavour '$1': use lean, debug, lockstat or 64k" ;;
+	debug | kcsan | lockstat) parts+=("$TOP/configs/$1.config") ;;
+	*) die "no flavour '$1': use lean, debug, kcsan, lockstat or 64k" ;;
 	esac
 	# shellcheck disable=SC2086 # CONFIG_MORE is a list of words
 	{
