@@ -47,7 +47,7 @@ takes() {
 	local key=$1+$2
 	if [ -z "${taken[$key]:-}" ]; then
 		taken[$key]=no
-		! with_bench_patch "$(commit_of "$1")" "$2" || taken[$key]=yes
+		! with_patches "$(commit_of "$1")" "$2" || taken[$key]=yes
 	fi
 	[ "${taken[$key]}" = yes ]
 }

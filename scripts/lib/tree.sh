@@ -177,16 +177,24 @@ at() {
 	lab_git -C "$SRC" checkout -q -f --detach "$1"
 }
 
-# with_bench_patch COMMIT NAME: applies the first bench/NAME*.patch that applies to the tree
-# of COMMIT, in the index $TMP/index. Returns 1 if none does; $TMP/apply says why.
-with_bench_patch() {
-	local p
-	for p in "$TOP/bench/$2"*.patch; do
-		[ -r "$p" ] || die "no bench/$2.patch"
-		GIT_INDEX_FILE=$TMP/index lab_git -C "$SRC" read-tree "$1"
-		if GIT_INDEX_FILE=$TMP/index lab_git -C "$SRC" apply --cached "$p" 2>"$TMP/apply"; then return 0; fi
+# with_patches COMMIT NAME[+NAME]...: applies a patch for each NAME to the tree of COMMIT, in
+# the index $TMP/index: the first bench/NAME*.patch that applies, or NAME.patch if NAME is
+# a path in this repository, such as mutants/thaw-nobody. Returns 1 if none does;
+# $TMP/apply says why.
+with_patches() {
+	local -x GIT_INDEX_FILE=$TMP/index
+	local name p applied
+	local -a patches
+	lab_git -C "$SRC" read-tree "$1"
+	for name in ${2//+/ }; do
+		applied=
+		case $name in */*) patches=("$TOP/$name.patch") ;; *) patches=("$TOP/bench/$name"*.patch) ;; esac
+		for p in "${patches[@]}"; do
+			[ -r "$p" ] || die "no ${p#"$TOP/"}"
+			if lab_git -C "$SRC" apply --cached "$p" 2>"$TMP/apply"; then applied=1; break; fi
+		done
+		[ -n "$applied" ] || return 1
 	done
-	return 1
 }
 
 # borrow REPO DIR: creates a repository in DIR that uses the objects of REPO.

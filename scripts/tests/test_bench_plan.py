@@ -38,7 +38,7 @@ die() { echo "bench: $*" >&2; exit 1; }
 levels() { printf '%s\n' 'base 0' '0001-one 1' '0002-docs 1' '0003-mm-thaw-it 3' '0004-last 4'; }
 source_id() { echo "$1"; }
 find_level() { awk -v n="$1" 'index($1, n) == 1 { print; exit }' <<<"$2"; }
-with_bench_patch() { case $1$2 in [013]alt | 4step) ;; *) return 1 ;; esac; }
+with_patches() { case $1$2 in [013]alt | 4step) ;; *) return 1 ;; esac; }
 BASE=${BASE:-mainline}
 . "$1"
 find_kernels
