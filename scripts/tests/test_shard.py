@@ -48,8 +48,10 @@ class Deal(unittest.TestCase):
             self.assertEqual(sorted(dealt), sorted(want))
 
     def test_three_take_45_percent(self):
-        # Also where the compiler's cache is warm, or the machine fast at one of these.
-        for changed in ({}, {"first": 100, "wide": 60}, {"boot": 20}, {"fetch": 200}, {"wide": 460}):
+        # Also if the compiler's cache is warm, if the machine is faster or slower at some of
+        # these, and with the times of docs/spread.md that were taken on a busy machine.
+        for changed in ({}, {"first": 100, "wide": 60}, {"boot": 20}, {"fetch": 200}, {"wide": 460},
+                        {"first": 668, "wide": 400, "next": 104, "boot": 121}):
             _, seconds, one = self.pieces(3, **changed)
             self.assertLessEqual(max(seconds), 0.45 * one, (changed, seconds, one))
 
