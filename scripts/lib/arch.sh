@@ -87,7 +87,8 @@ guest_libraries() {
 			grep -oE '/[^ ]+\.so[^ ]*' | sort -u | sed 's/.*/& &/' || true
 		return
 	fi
-	find "$1" -type f -perm -u+x -exec readelf -dlW {} + 2>/dev/null |
+	# It fails for a script.
+	{ find "$1" -type f -perm -u+x -exec readelf -dlW {} + 2>/dev/null || true; } |
 		sed -nE -e 's/.*Shared library: \[(.*)\]/\1/p' -e 's,.*program interpreter: /lib/(.*)\],\1,p' |
 		sort -u | while read -r lib; do
 			echo "$("${CROSS_COMPILE}gcc" -print-file-name="$lib") /lib/$lib"
