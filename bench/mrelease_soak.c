@@ -38,7 +38,8 @@
 
 enum kind { EXITED, PINNED, RACING, NR_KINDS };
 
-static struct oom_stuck stuck;
+static char *stuck_page;
+static int uffd;
 static atomic_int *ready;	/* threads of the victim; shared with it */
 
 static void *pause_thread(void *arg)
@@ -77,7 +78,7 @@ static void *reader(void *arg)
 {
 	int fd = *(int *)arg;
 
-	if (pread(fd, stuck.page, 1, (uintptr_t)reader) < 0 && errno != EIO)
+	if (pread(fd, stuck_page, 1, (uintptr_t)reader) < 0 && errno != EIO)
 		err(1, "pread");
 	return NULL;
 }
@@ -85,14 +86,14 @@ static void *reader(void *arg)
 static void let_reader_go(pthread_t thread)
 {
 	struct uffdio_zeropage zero = {
-		.range = { (uintptr_t)stuck.page, getpagesize() },
+		.range = { (uintptr_t)stuck_page, getpagesize() },
 	};
 
-	if (ioctl(stuck.uffd, UFFDIO_ZEROPAGE, &zero))
+	if (ioctl(uffd, UFFDIO_ZEROPAGE, &zero))
 		err(1, "UFFDIO_ZEROPAGE");
 	pthread_join(thread, NULL);
 	/* The next reader is to fault, too. */
-	if (madvise(stuck.page, getpagesize(), MADV_DONTNEED))
+	if (madvise(stuck_page, getpagesize(), MADV_DONTNEED))
 		err(1, "MADV_DONTNEED");
 }
 
@@ -117,7 +118,7 @@ static void one_round(long nr)
 		err(1, "%s", path);
 	if (kind == PINNED) {
 		if (pthread_create(&thread, NULL, reader, &fd) ||
-		    oom_stuck_wait(&stuck))
+		    oom_stuck_wait(uffd))
 			errx(1, "no reader");
 	}
 	kill(pid, SIGKILL);
@@ -150,7 +151,8 @@ int main(int argc, char **argv)
 		return argc < 2 || strcmp(argv[1], "-h");
 	}
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	if (!oom_stuck_page(&stuck))
+	stuck_page = oom_stuck_page(&uffd);
+	if (!stuck_page)
 		err(1, "no userfaultfd");
 	ready = mmap(NULL, sizeof(*ready), PROT_READ | PROT_WRITE,
 		     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
