@@ -77,7 +77,7 @@ make_world() {
 	export HOME=$NOW/home TMPDIR=$NOW/tmp XDG_CACHE_HOME=$NOW/cache PATH=$NOW/bin:$PATH
 	export ACCEL=tcg REACHED=$NOW/reached GIT_CONFIG_NOSYSTEM=1
 	printf '[user]\n\tname = A. User\n\temail = user@example.org\n' >"$HOME/.gitconfig"
-	[ -n "$IMAGE" ] || cp "$HERE/fakes/qemu-system-x86_64" "$NOW/bin"
+	[ -n "$REAL_KERNEL" ] || cp "$HERE/fakes/qemu-system-x86_64" "$NOW/bin"
 	# All packages are there, whatever this machine has.
 	# shellcheck disable=SC2016 # of that script
 	fake dpkg-query 'shift 3; for p; do echo "$p install ok installed"; done'

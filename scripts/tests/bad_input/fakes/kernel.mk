@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # The Makefile of the small "kernel": what the lab asks of the real one. DROP is a symbol
-# that its Kconfig does not have, IMAGE a kernel to use as the result, SLOW_CC a file that
+# that its Kconfig does not have, REAL_KERNEL a kernel to use as the result, SLOW_CC a file that
 # says when a compilation that never ends has begun.
 
 allnoconfig:
@@ -9,7 +9,7 @@ allnoconfig:
 
 bzImage: $(O)/mm/oom_kill.o
 	@mkdir -p $(O)/arch/x86/boot
-	@if [ -n "$(IMAGE)" ]; then cp $(IMAGE) $(O)/arch/x86/boot/bzImage; \
+	@if [ -n "$(REAL_KERNEL)" ]; then cp $(REAL_KERNEL) $(O)/arch/x86/boot/bzImage; \
 	else cat mm/*.c >$(O)/arch/x86/boot/bzImage; fi
 
 $(O)/%.o: %.c FORCE
