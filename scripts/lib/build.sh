@@ -119,6 +119,7 @@ has_symbol() {
 
 # kbuild_list OBJ DIR: prints the objects and folders that the config in OBJ builds there.
 kbuild_list() {
+	[ -r "$SRC/$2/Makefile" ] || return 0
 	# shellcheck disable=SC2016 # variables of make
 	printf '%s\n' 'list: ; @echo $(addprefix $(obj)/,$(obj-y) $(obj-m))' \
 		'include include/config/auto.conf $(srctree)/scripts/Kbuild.include $(srctree)/$(obj)/Makefile' |

@@ -28,12 +28,13 @@ commit_all() {
 
 make_kernel() {
 	local k=$NOW/user s=$NOW/user/tools/testing/selftests
-	mkdir -p "$k"/{mm,Documentation,arch/x86,include/uapi,tools/include} "$s/mm"
+	mkdir -p "$k"/{mm,scripts,Documentation,arch/x86,include/uapi,tools/include} "$s/mm"
 	git -c init.defaultBranch=master init -q "$k"
 	cp "$HERE/fakes/kernel.mk" "$k/Makefile"
 	cp "$HERE/fakes/selftests.mk" "$s/Makefile"
 	cp "$HERE/fakes/run_kselftest.sh" "$s"
-	touch "$k"/{MAINTAINERS,Documentation/a.rst,arch/x86/a,include/uapi/a.h,tools/include/a.h,mm/gup_test.h,.gitignore} "$s/mm/data"
+	touch "$k"/{MAINTAINERS,Documentation/a.rst,arch/x86/a,include/uapi/a.h,tools/include/a.h,mm/gup_test.h,scripts/Kbuild.include,.gitignore} "$s/mm/data"
+	echo 'obj-y := oom_kill.o' >"$k/mm/Makefile"
 	printf 'int f%d(void);\nint f%d(void) { return 1; }\n\n\n\n' 1 1 2 2 3 3 4 4 5 5 >"$k/mm/oom_kill.c"
 	echo 'int main(void) { return 0; }' >"$s/mm/prog.c"
 	printf '#!/bin/sh\n' >"$s/mm/wrapper"

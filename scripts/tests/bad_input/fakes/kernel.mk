@@ -7,6 +7,10 @@
 allnoconfig:
 	@grep -v '=n$$' $(KCONFIG_ALLCONFIG) | grep -v '^$(or $(DROP),-)=' >$(O)/.config
 
+prepare:
+	@mkdir -p $(O)/include/config
+	@touch $(O)/include/config/auto.conf
+
 bzImage: $(O)/mm/oom_kill.o
 	@mkdir -p $(O)/arch/x86/boot
 	@if [ -n "$(REAL_KERNEL)" ]; then cp $(REAL_KERNEL) $(O)/arch/x86/boot/bzImage; \
