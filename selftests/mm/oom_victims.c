@@ -339,7 +339,7 @@ TEST_F_TIMEOUT(victims, starved_futex_owner, OOM_TEST_TIMEOUT_S)
 
 	start_oom(_metadata, self, OOM_LEFT_SIZE);
 	reaped = poll_for(OOM_DELAYED_MS / 3, cg_read_long(self->cg.memcg,
-			  "memory.current") <= OOM_LEFT_SIZE);
+							   "memory.current") <= OOM_LEFT_SIZE);
 	self->busy = false;
 	pthread_join(busy, NULL);
 	EXPECT_FALSE(reaped);
