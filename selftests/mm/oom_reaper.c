@@ -147,8 +147,8 @@ static void *ready_when_stuck(void *arg)
 {
 	struct oom_test *test = arg;
 
-	if (!oom_stuck_wait(test->uffd))
-		oom_ready(&test->cg);
+	/* And end, for a thread that is frozen would have all of them thawed. */
+	test->cg.ready = !oom_stuck_wait(test->uffd);
 	return NULL;
 }
 
@@ -283,18 +283,17 @@ static bool bystanders_live(struct oom_test *test)
 /* Nobody else is killed while a victim, or its last thread, is in exit_mmap(). */
 TEST_F_TIMEOUT(oom_memcg, exiting_victim, OOM_TEST_TIMEOUT_S)
 {
-	struct oom_test *test = &self->test;
 	pid_t victim;
 	int round;
 
-	start_bystanders(_metadata, test);
+	start_bystanders(_metadata, &self->test);
 	for (round = 0; round < 10; round++) {
-		victim = oom_start(&test->cg, round % 2 ? oom_map_threaded_victim :
+		victim = oom_start(&self->test.cg, round % 2 ? oom_map_threaded_victim :
 				   oom_map_victim, NULL);
 		ASSERT_GT(victim, 0);
-		ASSERT_GE(oom_force(&test->cg), 0);
+		ASSERT_GE(oom_force(&self->test.cg), 0);
 		ASSERT_TRUE(poll_until(oom_is_dead(victim)));
-		ASSERT_TRUE(bystanders_live(test));
+		ASSERT_TRUE(bystanders_live(&self->test));
 	}
 }
 
@@ -344,6 +343,7 @@ static void check_bystanders(struct __test_metadata *_metadata,
 
 	check_oom(_metadata, test, 2 * OOM_BYSTANDER_SIZE + OOM_LEFT_SIZE);
 	ASSERT_TRUE(bystanders_live(test));
+	EXPECT_EQ(proc_read_strstr(test->bystanders[1], false, "status", "State:\tD"), 0);
 }
 
 TEST_F_TIMEOUT(oom_memcg, bystanders_live, OOM_TEST_TIMEOUT_S)
