@@ -212,13 +212,18 @@ def judge(directory, seconds=0, timed_out=None):
     return {"seconds": seconds, "problems": problems, "tests": tests}
 
 
-def main():
+def arguments(description):
+    """Returns the parser of what boot-one gives to each reader of the logs."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dir")
     parser.add_argument("--seconds", type=int, default=0)
     parser.add_argument("--timed-out", type=int)
-    args = parser.parse_args()
+    return parser
+
+
+def main():
+    args = arguments(__doc__).parse_args()
     directory = pathlib.Path(args.dir)
     if not (directory / "console.log").exists():
         print(f"ktap.py: no console.log in {directory}", file=sys.stderr)

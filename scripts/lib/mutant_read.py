@@ -21,7 +21,6 @@ Environment: MUTANT_TESTS, names of tests with * and ?
 Exit: 0 the verdict is sure, and can be cached; 2 hung or unknown; 1 no logs.
 """
 
-import argparse
 import json
 import os
 import pathlib
@@ -82,11 +81,7 @@ def scripts_with(lines, patterns):
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("dir")
-    parser.add_argument("--seconds", type=int, default=0)
-    parser.add_argument("--timed-out", type=int)
+    parser = ktap.arguments(__doc__)
     parser.add_argument("--scripts", action="store_true")
     args = parser.parse_args()
     directory = pathlib.Path(args.dir)
