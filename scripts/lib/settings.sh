@@ -3,7 +3,7 @@
 #
 # Validates the settings at the start of each run. docs/lab.md lists them.
 
-# Whether it was set: guest.sh has a default.
+# Whether it was set: set_arch has a default.
 own_qemu=${QEMU:-}
 
 # setting_number NAME LEAST: requires NAME to be unset, or a whole number >= LEAST.
