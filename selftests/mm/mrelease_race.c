@@ -4,7 +4,7 @@
  * until they are gone. Each result is one that is allowed, and all memory comes
  * back.
  *
- * OOM_RACE_SECONDS in the environment says for how long each test goes on (5).
+ * OOM_RACE_SECONDS in the environment says for how long each test goes on (2).
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -304,10 +304,13 @@ FIXTURE_TEARDOWN_PARENT(mrelease_race)
 TEST_F_TIMEOUT(mrelease_race, exit, RACE_TIMEOUT_S)
 {
 	long anon_kb = read_field("/proc/meminfo", "AnonPages:");
-	long long end = now_ms() + 1000 * atoi(getenv("OOM_RACE_SECONDS") ?: "5");
+	long seconds = atol(getenv("OOM_RACE_SECONDS") ?: "2");
+	long long end = now_ms() + 1000 * seconds;
 	struct race *race = &self->race;
 	long nr;
 
+	ASSERT_TRUE(seconds > 0 && seconds < RACE_TIMEOUT_S)
+		TH_LOG("OOM_RACE_SECONDS is no number below %d", RACE_TIMEOUT_S);
 	for (nr = 0; nr < MIN_ROUNDS || now_ms() < end; nr++)
 		variant->round(_metadata, race, nr);
 	TH_LOG("%ld rounds, %ld calls returned 0", nr, race->nr_ok);

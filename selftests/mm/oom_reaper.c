@@ -92,9 +92,7 @@ static int map_shared_victim(void)
  */
 static int leave_and_freeze(struct oom_test *test)
 {
-	if (cg_enter_current(test->cg.outside))
-		return -1;
-	return cg_enter_current(test->cg.frozen);
+	return cg_enter_current(test->cg.outside) || cg_enter_current(test->cg.frozen);
 }
 
 static int wait_as_victim(void *arg)
@@ -121,9 +119,7 @@ static int frozen_sharer(void *arg)
 {
 	struct oom_test *test = arg;
 
-	if (oom_start_thread() < 0 || start_victim(test))
-		return -1;
-	return leave_and_freeze(test);
+	return oom_start_thread() < 0 || start_victim(test) || leave_and_freeze(test);
 }
 
 /* The second one starts in the cgroups of the first. */
@@ -147,7 +143,7 @@ static void *ready_when_stuck(void *arg)
 {
 	struct oom_test *test = arg;
 
-	/* And end, for a thread that is frozen would have all of them thawed. */
+	/* Then exit: thawing a frozen thread would thaw the stuck one, too. */
 	test->cg.ready = !oom_stuck_wait(test->uffd);
 	return NULL;
 }

@@ -122,9 +122,9 @@ int oom_set_limit(struct oom_cgroups *cg, size_t bytes);
  */
 long oom_allocate(struct oom_cgroups *cg, size_t size);
 /*
- * Force an OOM, and wait until OOM_WANTED_SIZE is to be had. Returns for how
- * long that kept anybody from going on in ms, or -1. An OOM of the whole machine
- * kills once, and one of cg->memcg as often as it has to.
+ * Force an OOM, and wait until OOM_WANTED_SIZE can be allocated. Returns for how
+ * many ms that blocked somebody, or -1. The OOM killer of cg->memcg kills as often
+ * as necessary, that of the whole machine once.
  */
 long oom_force(struct oom_cgroups *cg);
 /* Have the OOM killer of the whole machine kill somebody; it does so later. */
@@ -141,7 +141,7 @@ char *oom_map(size_t size);
 char *oom_map_vmas(size_t size, size_t nr);
 /* The same, but touch only one page for each of @nr page tables. */
 char *oom_map_sparse(size_t nr);
-/* For oom_start(): map memory, and be who the OOM killer takes first or second. */
+/* For oom_start(): map memory, and be the OOM killer's first or second choice. */
 int oom_map_victim(void *unused);
 int oom_map_threaded_victim(void *unused);
 int oom_map_sparse_victim(void *unused);

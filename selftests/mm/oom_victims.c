@@ -72,7 +72,7 @@ FIXTURE_TEARDOWN_PARENT(victims)
 	EXPECT_TRUE(oom_cgroups_undone(&self->cg));
 }
 
-/* Whoever lowers a limit waits until the memory is back: do it in a process. */
+/* In a process, because lowering a limit blocks until the memory is back. */
 static void start_oom(struct __test_metadata *_metadata,
 		      FIXTURE_DATA(victims) * self, size_t limit)
 {
@@ -133,7 +133,7 @@ TEST_F_TIMEOUT(victims, pinned, OOM_TEST_TIMEOUT_S)
 
 	ASSERT_GT(victim, 0);
 	ASSERT_GT(oom_start_stuck_reader(&self->cg, victim), 0);
-	/* A busy host has the clock jump, with the delay's timer. */
+	/* On a busy host, the clock may jump, and the reaper's timer with it. */
 	ASSERT_GE(oom_force(&self->cg), OOM_DELAYED_MS / 2);
 	EXPECT_TRUE(oom_is_dead(victim));
 }
