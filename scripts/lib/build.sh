@@ -110,6 +110,15 @@ in_variant() {
 	"$@"
 }
 
+# image_of LEVEL FLAVOUR: prints the path of the kernel that "build" leaves for them.
+image_of() {
+	local level=$1
+	if [[ $level = commit:* ]]; then
+		level=commit-$(git -C "$SRC" rev-parse -q --verify "${level#*:}^{commit}")
+	fi
+	echo "$IMAGES/${level//\//-}-$2/$IMAGE"
+}
+
 # has_symbol NAME: whether a Kconfig file of the base defines it, or CONFIG_WITHOUT says that
 # none does.
 has_symbol() {
