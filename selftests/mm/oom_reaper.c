@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -276,16 +277,29 @@ static bool bystanders_live(struct oom_test *test)
 	       !oom_is_dead(test->bystanders[1]);
 }
 
+/* An iteration over processes finds the main thread: have it exit first. */
+static int exit_main_thread(void *arg)
+{
+	struct oom_test *test = arg;
+
+	if (oom_map_threaded_victim(NULL))
+		return -1;
+	test->cg.ready = true;
+	return syscall(__NR_exit, 0);
+}
+
 /* Nobody else is killed while a victim, or its last thread, is in exit_mmap(). */
 TEST_F_TIMEOUT(oom_memcg, exiting_victim, OOM_TEST_TIMEOUT_S)
 {
+	static int (* const setups[])(void *arg) = {
+		oom_map_victim, oom_map_threaded_victim, exit_main_thread,
+	};
 	pid_t victim;
 	int round;
 
 	start_bystanders(_metadata, &self->test);
-	for (round = 0; round < 10; round++) {
-		victim = oom_start(&self->test.cg, round % 2 ? oom_map_threaded_victim :
-				   oom_map_victim, NULL);
+	for (round = 0; round < 9; round++) {
+		victim = oom_start(&self->test.cg, setups[round % 3], &self->test);
 		ASSERT_GT(victim, 0);
 		ASSERT_GE(oom_force(&self->test.cg), 0);
 		ASSERT_TRUE(poll_until(oom_is_dead(victim)));

@@ -227,17 +227,11 @@ static char *map_small_pages(size_t size)
 static int allocate(const char *cgroup, void *arg)
 {
 	struct oom_cgroups *cg = arg;
-	char *mem = map_small_pages(cg->wanted);
+	char *mem = map_small_pages(OOM_WANTED_SIZE);
 
 	if (mem)
-		cg->waited_ms = oom_touch(mem, cg->wanted, psize());
+		cg->waited_ms = oom_touch(mem, OOM_WANTED_SIZE, psize());
 	_exit(!mem);
-}
-
-long oom_allocate(struct oom_cgroups *cg, size_t size)
-{
-	cg->wanted = size;
-	return cg_run(cg->memcg, allocate, cg) ? -1 : cg->waited_ms;
 }
 
 long oom_force(struct oom_cgroups *cg)
@@ -249,8 +243,8 @@ long oom_force(struct oom_cgroups *cg)
 	if (used < 0)
 		return -1;
 	if (!cg->global)
-		return oom_set_limit(cg, used + OOM_FREE_SIZE) ? -1 :
-		       oom_allocate(cg, OOM_WANTED_SIZE);
+		return oom_set_limit(cg, used + OOM_FREE_SIZE) ||
+		       cg_run(cg->memcg, allocate, cg) ? -1 : cg->waited_ms;
 	if (oom_kill_one() ||
 	    !poll_until(cg_read_long(cg->memcg, "memory.current") <= enough))
 		return -1;
@@ -299,7 +293,8 @@ char *oom_map_vmas(size_t size, size_t nr)
 	return mem;
 }
 
-char *oom_map_sparse(size_t nr)
+/* Touch one page for each of @nr page tables. */
+static char *map_sparse(size_t nr)
 {
 	/* A page table has an entry of the size of a long for each page. */
 	size_t span = psize() * (psize() / sizeof(long));
@@ -329,13 +324,13 @@ int oom_map_bystander(void *arg)
 
 int oom_map_sparse_victim(void *arg)
 {
-	return oom_map_sparse(OOM_NR_PAGE_TABLES) ? oom_set_score_adj(1000) : -1;
+	return map_sparse(OOM_NR_PAGE_TABLES) ? oom_set_score_adj(1000) : -1;
 }
 
 bool oom_reclaims_page_tables(void)
 {
 	size_t nr = 64, size = nr * psize() * (psize() / sizeof(long));
-	char *mem = oom_map_sparse(nr);
+	char *mem = map_sparse(nr);
 	long kb = read_field("/proc/self/status", "VmPTE:");
 
 	madvise(mem, size, MADV_DONTNEED);

@@ -60,8 +60,7 @@ struct oom_cgroups {
 	int (*setup)(void *arg);	/* see oom_start() */
 	void *arg;
 	atomic_bool ready;
-	size_t wanted;		/* see oom_allocate() */
-	atomic_long waited_ms;
+	atomic_long waited_ms;	/* the process of oom_force() */
 };
 
 static inline long long now_ms(void)
@@ -117,11 +116,6 @@ int oom_thaw(struct oom_cgroups *cg);
 
 int oom_set_limit(struct oom_cgroups *cg, size_t bytes);
 /*
- * Have a process in cg->memcg allocate @size bytes and exit. Returns the
- * longest time that it waited for a page in ms, or -1.
- */
-long oom_allocate(struct oom_cgroups *cg, size_t size);
-/*
  * Force an OOM, and wait until OOM_WANTED_SIZE can be allocated. Returns for how
  * many ms that blocked somebody, or -1. The OOM killer of cg->memcg kills as often
  * as necessary, that of the whole machine once.
@@ -139,8 +133,6 @@ long oom_touch(char *mem, size_t size, size_t step);
 char *oom_map(size_t size);
 /* The same, as @nr VMAs. */
 char *oom_map_vmas(size_t size, size_t nr);
-/* The same, but touch only one page for each of @nr page tables. */
-char *oom_map_sparse(size_t nr);
 /* For oom_start(): map memory, and be the OOM killer's first or second choice. */
 int oom_map_victim(void *unused);
 int oom_map_threaded_victim(void *unused);
