@@ -6,10 +6,6 @@
 #include "cgroup_util.h"
 #include "oom_bench.h"
 
-/* What one asks for at the limit, and what is free below it. */
-#define WANTED_SIZE (32 * MiB)
-#define FREE_SIZE (8 * MiB)
-
 enum held { RUNNING, THREADS, SHARER, NR_HELD };
 
 static const char * const held_name[] = { "unfrozen", "frozen-threads",
@@ -68,7 +64,7 @@ static void until_back(const struct back *b)
 static void one_back(struct oom_cgroups *cg, void *arg)
 {
 	struct back *b = arg;
-	long usage, ms;
+	long ms;
 
 	b->cg = cg;
 	snprintf(case_name, sizeof(case_name), "%s,%s",
@@ -80,10 +76,7 @@ static void one_back(struct oom_cgroups *cg, void *arg)
 		until_back(b);
 		return;
 	}
-	usage = cg_read_long(cg->memcg, "memory.current");
-	must(usage, "no usage");
-	must(oom_set_limit(cg, usage + FREE_SIZE), "no limit");
-	ms = oom_allocate(cg, WANTED_SIZE);
+	ms = oom_force(cg);
 	must(ms, "no memory at the limit");
 	result(b->run, held_name[b->held], "stall", ms * 1e3);
 }
@@ -99,7 +92,7 @@ void bench_back(void)
 		for (i = 0; i < 2 * NR_HELD; i++) {
 			b.held = i % NR_HELD;
 			b.memcg = i >= NR_HELD;
-			with_cgroups(true, one_back, &b);
+			with_cgroups(!b.memcg, one_back, &b);
 		}
 	}
 }
