@@ -12,7 +12,7 @@ lava_level() {
 	local level=$1 text files=$OUT/files job=$OUT/$BASE/$1.yaml
 	run "$COMMANDS/build" "$level" || exit 1
 	mkdir -p "$files/$BASE/$level" "$OUT/$BASE"
-	ln -sfn "$(readlink -f "$IMAGES/$level-lean/bzImage")" "$files/$BASE/$level/bzImage"
+	ln -sfn "$(readlink -f "$(image_of "$level" lean)")" "$files/$BASE/$level/bzImage"
 	# Drop the header of the template.
 	text=$(sed -n '/^job_name:/,$p' "$TOP/ci/lava-job.yaml")
 	text=${text//@NAME@/"$BASE, $level"}

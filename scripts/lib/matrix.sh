@@ -62,7 +62,7 @@ boot_each() {
 		say "level $n of $count: $level"
 		t=$SECONDS
 		run "$COMMANDS/build" "$level" "$flavour" || exit 1
-		image=$IMAGES/$level-$flavour/$IMAGE
+		image=$(image_of "$level" "$flavour")
 		seconds=$((SECONDS - t)) t=$SECONDS
 		built=$((built + seconds))
 

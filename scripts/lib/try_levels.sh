@@ -16,7 +16,7 @@ state() {
 # boot_level NAME DIR: boots the level, and writes the logs to DIR. If the guest did not run
 # the tests, returns 1, with the reason in $TMP/why.
 boot_level() {
-	boot_cached "$IMAGES/$1-lean/$IMAGE" "$INITRAMFS" "$2" || exit 1
+	boot_cached "$(image_of "$1" lean)" "$INITRAMFS" "$2" || exit 1
 	python3 "$LIB/try_report.py" --state "$2" >"$TMP/why" || exit 1
 	! grep -q . "$TMP/why"
 }
@@ -30,7 +30,8 @@ boot_again() {
 # try_level NAME BELOW: builds a level, and boots it unless level BELOW has the same image.
 # Sets last to NAME if there are results.
 try_level() {
-	local name=$1 below=$2 dir=$LOGS/$1 image=$IMAGES/$1-lean/$IMAGE
+	local name=$1 below=$2 dir=$LOGS/$1 image
+	image=$(image_of "$1" lean)
 	if ! run "$COMMANDS/build" "$name" lean 2>"$TMP/err"; then
 		cat "$TMP/err" >&2
 		sed -n 's/.*does not build: //p' "$TMP/err" | head -n 1 >"$TMP/why"
@@ -38,7 +39,7 @@ try_level() {
 		state "$name" broken "does not build: $(sed 's,^\(\.\./\)*src/[^/]*/,,' "$TMP/why")"
 		return
 	fi
-	if [ -n "$below" ] && cmp -s "$image" "$IMAGES/$below-lean/$IMAGE"; then
+	if [ -n "$below" ] && cmp -s "$image" "$(image_of "$below" lean)"; then
 		say "  same image as the level below: not booted"
 		state "$name" same "$below"
 		last=$name
