@@ -183,6 +183,17 @@ class Report(unittest.TestCase):
         self.assertEqual(done.returncode, 2)
         self.assertIn("not known", done.stdout)
 
+    def test_killers(self):
+        out = []
+        for run in range(6):
+            for level, back in (("base", 1000 if run else 90), ("0007", 40 + run)):
+                for metric, value in (("back", back * 1000), ("second", int(back > 100))):
+                    out.append(line(0, level, "-", metric, value, run, "killers", "lmkd,v1,sparse"))
+        self.raw.write_text("\n".join(out) + "\n")
+        done = self.run_bench("--out", self.tmp.name)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("| lmkd, frozen (v1), half of it page tables | 1000 [90-1000], 5 of 6 again | 42 [40-45] |", done.stdout)
+
     def test_mlock(self):
         out = []
         for rnd in range(6):
