@@ -92,7 +92,9 @@ base_in_kernel() {
 # best: the newest base that is not newer than it, else the oldest base.
 nearest_base() {
 	local version b v best
-	version=$(git -C "$KERNEL" show "$1:Makefile" 2>/dev/null | awk '$1 == "VERSION" { v = $3 } $1 == "PATCHLEVEL" { print v "." $3; exit }')
+	# Read to its end: a kernel's Makefile does not fit in a pipe, and git would get SIGPIPE.
+	version=$(git -C "$KERNEL" show "$1:Makefile" 2>/dev/null |
+		awk '$1 == "VERSION" { v = $3 } $1 == "PATCHLEVEL" { print v "." $3 }' || true)
 	[ -n "$version" ] || die "KERNEL is not a kernel tree: its commit $1 has no Makefile with a version"
 	best=
 	for b in $(bases); do
