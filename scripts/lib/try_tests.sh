@@ -3,7 +3,8 @@
 #
 # "try": chooses, builds and packs the tests.
 #
-# A "word" is a target of kselftest (TARGET), or one program of it (TARGET:PROGRAM).
+# A "word" is a target of kselftest (TARGET), or one program of it (TARGET:PROGRAM). The
+# target "stress-ng" is not the tree's: its programs are the stressors of Debian's stress-ng.
 
 TRY_TABLE=$LIB/try.targets
 SELFTESTS=tools/testing/selftests
@@ -57,7 +58,14 @@ check_words() {
 	local commit=$1 t
 	shift
 	for t in $(targets_of "$@"); do
-		case $t in .* | /* | */) t=none:$t ;; esac
+		case $t in
+		stress-ng)
+			command -v stress-ng >/dev/null ||
+				die "TESTS: stress-ng is not installed: run scripts/lab setup neighbours"
+			continue
+			;;
+		.* | /* | */) t=none:$t ;;
+		esac
 		git -C "$SRC" cat-file -e "$commit:$SELFTESTS/$t/Makefile" 2>/dev/null ||
 			die "TESTS: kselftest has no target '$t' at the series' tip: there is no $SELFTESTS/$t/Makefile"
 	done
@@ -174,7 +182,30 @@ build_target() {
 		esac
 		sed -i "\,^$target:$p\$,d" "$ksft/kselftest-list.txt"
 	done
-	cat "$ksft/kselftest-list.txt" >>"$ksft.list"
+	# There is none if no program of the target was built.
+	cat "$ksft/kselftest-list.txt" >>"$ksft.list" 2>/dev/null || true
+}
+
+# stress_target WORD...: does what build_target does for the stressors among the words.
+stress_target() {
+	local dir=$ksft/stress-ng word name
+	mkdir -p "$dir"
+	cp "$(command -v stress-ng)" "$dir"
+	# It may be the only target.
+	cp -r "$SRC/$SELFTESTS"/{kselftest,run_kselftest.sh} "$ksft"
+	for word; do
+		name=${word#stress-ng:}
+		[ "$name" != "$word" ] || continue
+		[[ " $(stress-ng --stressors) " = *" $name "* ]] ||
+			die "TESTS: stress-ng has no stressor '$name'"
+		# Two workers, because that is how many CPUs the guest has. The status is
+		# kselftest's for "not here", too: 4. Some run only with --pathological, because
+		# they may hang a machine.
+		printf '#!/bin/sh\nexec ./stress-ng --%s 2 --timeout 15s --temp-path /tmp --pathological\n' \
+			"$name" >"$dir/$name"
+		chmod +x "$dir/$name"
+		echo "stress-ng:$name" >>"$ksft.list"
+	done
 }
 
 # make_selftests COMMIT ROOT WORD...: builds the tests at that commit, and installs them in
@@ -183,7 +214,8 @@ make_selftests() {
 	local commit=$1 root=$2 ksft=$TMP/ksft t log=$LOGS/selftests.log key kept
 	shift 2
 	key=$({ git -C "$SRC" ls-tree "$commit" "$SELFTESTS" tools/include include/uapi arch
-		gcc --version; echo "$@" "${LAX:-}"; declare -f target_programs choose_programs make_target build_target; } | sha)
+		gcc --version; { stress-ng --version || true; }; echo "$@" "${LAX:-}"
+		declare -f target_programs choose_programs make_target build_target stress_target; } 2>/dev/null | sha)
 	kept=$CACHE/selftests/try-$key
 	if [ ! -f "$kept/ksft.tar" ]; then
 		need_space 2
@@ -194,7 +226,7 @@ make_selftests() {
 			die "make headers failed: $(first_error "$log"); see $log"
 		for t in $(targets_of "$@"); do
 			say "  $t"
-			build_target "$t" "$@"
+			if [ "$t" = stress-ng ]; then stress_target "$@"; else build_target "$t" "$@"; fi
 		done
 		if [ -d "$ksft/kselftest" ]; then cp "$ksft.list" "$ksft/kselftest-list.txt"; fi
 		if grep -qs override-timeout "$ksft/run_kselftest.sh"; then echo "-o 120" >"$ksft/lab-arguments"; fi
