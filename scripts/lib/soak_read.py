@@ -1,0 +1,85 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""soak_read.py - count the rounds of the races in a boot of "soak"
+
+Usage: soak_read.py DIR [--timed-out LIMIT]
+
+Reads the logs in DIR. Prints a line "TEST ROUNDS" for each race that passed, and to
+stderr each problem: a race that failed or never ended, a splat, what is still allocated
+after the races (see LEFT), and an OOM victim for which the kernel waits in vain when it
+suspends.
+Exit: 0 no problem; 2 a problem; 1 no logs.
+"""
+
+import pathlib
+import re
+import sys
+
+import ktap
+
+ROUNDS = re.compile(r"^# \S+:\d+:\w+:(?P<rounds>\d+) rounds\b")
+
+# How much more there may be than before. The guest's shell may grow; cgroups and mms may not.
+LEFT = {"mm_struct": 0, "cgroups": 0, "vm_area_struct": 16, "AnonPages_kB": 1024, "PageTables_kB": 128}
+
+
+def read(text):
+    """Returns the rounds of each race that passed, and the problems."""
+    rounds, problems, running, count = {}, [], None, None
+    left = {"before": {}, "after": {}}
+    ended = suspended = False
+    for line in text:
+        if m := ktap.RUN.match(line):
+            running, count = m["name"], None
+        elif m := ROUNDS.match(line):
+            count = int(m["rounds"])
+        elif found := ktap.result_of(line):
+            _, name, result, note = found
+            if result != "pass" or count is None:
+                problems.append(f"{name}: {result} {note}".rstrip())
+            else:
+                rounds[name] = rounds.get(name, 0) + count
+            running = None
+        elif (m := ktap.MARK.match(line)) and m["what"] in left:
+            name, _, number = m["value"].partition(" ")
+            if number.isdigit():
+                left[m["what"]][name] = int(number)
+        ended = ended or line == "lab: end"
+        suspended = suspended or line == "lab: suspend ok"
+    if running:
+        problems.append(f"{running} started and never ended")
+    if not ended:
+        problems.append("the run broke off: no end mark")
+    elif not suspended:
+        problems.append("the kernel cannot suspend after the races")
+    for name, most in LEFT.items():
+        before, after = (left[when].get(name) for when in ("before", "after"))
+        if before is None or after is None:
+            problems.append(f"{name} was not read before and after the races")
+        elif after > before + most:
+            problems.append(f"{name}: {before} before the races, {after} after them")
+    return rounds, problems
+
+
+def main():
+    args = ktap.arguments(__doc__).parse_args()
+    directory = pathlib.Path(args.dir)
+    console = directory / "console.log"
+    if not console.exists():
+        print(f"soak_read.py: no console.log in {directory}", file=sys.stderr)
+        return 1
+    rounds, problems = read(ktap.lines(directory / "ktap.log"))
+    dmesg = directory / "dmesg.log.gz"
+    problems = (ktap.parse_console(ktap.lines(console), console)
+                or ktap.parse_console(ktap.lines(dmesg), dmesg)) + problems
+    if args.timed_out:
+        problems.insert(0, f"not done after {args.timed_out} s")
+    for name, count in rounds.items():
+        print(name, count)
+    for problem in problems:
+        print(f"  {problem}", file=sys.stderr)
+    return 2 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
