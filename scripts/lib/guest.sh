@@ -115,6 +115,16 @@ pack_guest() {
 		die "cannot pack the initramfs: is the disk full?"
 }
 
+# add_to_initramfs INITRAMFS ROOT FILE: writes FILE, which is INITRAMFS plus the files in the
+# folder ROOT. The same content makes the same file, as in pack_guest.
+add_to_initramfs() {
+	find "$2" -exec touch -h -d @0 {} +
+	{
+		cat "$1"
+		(cd "$2" && find . | sort | cpio -o -H newc -R 0:0 --reproducible --quiet | gzip -n)
+	} >"$3" || die "cannot pack the initramfs: is the disk full?"
+}
+
 # guest_initramfs: makes INITRAMFS, which is the same for each level of each base: the
 # selftests that kselftest-tar packs, busybox, bash, the libraries that they need, and
 # guest/init. The result is cached.
