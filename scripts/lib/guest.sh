@@ -85,6 +85,17 @@ boot_cached() {
 	return "$rc"
 }
 
+# add_to_initramfs INITRAMFS ROOT FILE: writes FILE, which is INITRAMFS (/dev/null for none)
+# plus the files in the folder ROOT. The same content makes the same file, because it is part
+# of a boot's cache key.
+add_to_initramfs() {
+	find "$2" -exec touch -h -d @0 {} +
+	{
+		cat "$1" &&
+			(cd "$2" && find . | sort | cpio -o -H newc -R 0:0 --reproducible --quiet | gzip -n)
+	} >"$3" || die "cannot pack the initramfs: is the disk full?"
+}
+
 # pack_guest ROOT FILE: adds busybox, bash, guest/init and all needed libraries to ROOT,
 # and packs it as FILE, the initramfs of a guest.
 pack_guest() {
@@ -109,20 +120,7 @@ pack_guest() {
 		cp -L "$from" "$root$to"
 	done <"$TMP/libs"
 
-	# The same content makes the same file, because it is part of a boot's cache key.
-	find "$root" -exec touch -h -d @0 {} +
-	(cd "$root" && find . | sort | cpio -o -H newc -R 0:0 --reproducible --quiet | gzip -n) >"$file" ||
-		die "cannot pack the initramfs: is the disk full?"
-}
-
-# add_to_initramfs INITRAMFS ROOT FILE: writes FILE, which is INITRAMFS plus the files in the
-# folder ROOT. The same content makes the same file, as in pack_guest.
-add_to_initramfs() {
-	find "$2" -exec touch -h -d @0 {} +
-	{
-		cat "$1"
-		(cd "$2" && find . | sort | cpio -o -H newc -R 0:0 --reproducible --quiet | gzip -n)
-	} >"$3" || die "cannot pack the initramfs: is the disk full?"
+	add_to_initramfs /dev/null "$root" "$file"
 }
 
 # guest_initramfs: makes INITRAMFS, which is the same for each level of each base: the
@@ -134,7 +132,8 @@ guest_initramfs() {
 	run "$COMMANDS/kselftest-tar" || exit 1
 	tar=$LAB_DIR/results/kselftest-$GUEST_ARCH.tar.gz
 	guest_programs
-	key=$({ cat "$tar" "${GUEST_PROGRAMS[@]}" "$TOP/scripts/guest/init"; declare -f pack_guest guest_libraries; } | sha)
+	key=$({ cat "$tar" "${GUEST_PROGRAMS[@]}" "$TOP/scripts/guest/init"
+		declare -f add_to_initramfs pack_guest guest_libraries; } | sha)
 	if [ ! -f "$CACHE/initramfs/$key/initramfs.gz" ]; then
 		need_space 1
 		rm -rf "$TMP/guest"
