@@ -2,7 +2,7 @@
 /*
  * killers - how soon memory is back when a low-memory killer kills four victims
  *
- * Usage: killers [-r RUNS] [-c CASE ...]; see usage(). Needs root and 1 GiB. With
+ * Usage: killers [-r RUNS] [-c CASE ...]; see usage. Needs root and 1 GiB. With
  * swap, half of a victim's memory is swapped out.
  *
  * A case is KILLER,STATE,MORE:
@@ -176,7 +176,7 @@ static void end_victims(void)
 	}
 }
 
-/* ESRCH: it has exited. EAGAIN: somebody has its mmap_lock. Both killers leave it then. */
+/* ESRCH: it has exited. EAGAIN: an mmu notifier would block. Neither killer tries again. */
 static void release(const struct victim *victim)
 {
 	int ret = oom_mrelease(victim->pidfd, 0);
@@ -262,44 +262,21 @@ static void one_try(struct oom_cgroups *cg, void *arg)
 	end_victims();
 }
 
-static int usage(int status)
-{
-	puts("usage: killers [-r RUNS] [-c CASE ...]\n"
-	     "  -r  runs of each case (3)\n"
-	     "  -c  only this case, and others given so: KILLER,STATE,MORE, of\n"
-	     "      lmkd|oomd, running|v1|v2, plain|sparse|reader");
-	return status;
-}
-
-static int find_case(const char *name)
-{
-	int nr;
-
-	for (nr = 0; nr < NR_CASES; nr++)
-		if (!strcmp(case_name(nr), name))
-			return nr;
-	errx(1, "no case '%s'", name);
-}
+static const char usage[] =
+	"usage: killers [-r RUNS] [-c CASE ...]\n"
+	"  -r  runs of each case (3)\n"
+	"  -c  run only this case; can be repeated. CASE is KILLER,STATE,MORE:\n"
+	"      lmkd|oomd, running|v1|v2, plain|sparse|reader";
 
 int main(int argc, char **argv)
 {
-	bool some = false, chosen[NR_CASES] = { false };
-	int runs = 3, nr, c;
+	bool chosen[NR_CASES];
+	int runs = choose_cases(argc, argv, NR_CASES, case_name, chosen, usage), nr;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	while ((c = getopt(argc, argv, "r:c:h")) != -1) {
-		if (c == 'r')
-			runs = atoi(optarg);
-		else if (c == 'c')
-			some = chosen[find_case(optarg)] = true;
-		else
-			return usage(c != 'h');
-	}
-	if (runs < 1 || optind < argc)
-		return usage(1);
 	for (try.run = -1; try.run < runs; try.run++) {
 		for (nr = 0; nr < NR_CASES; nr++) {
-			if (some && !chosen[nr])
+			if (!chosen[nr])
 				continue;
 			try.killer = nr / NR_MORE / NR_STATES;
 			try.state = nr / NR_MORE % NR_STATES;

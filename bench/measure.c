@@ -63,6 +63,47 @@ int write_setting(const char *path, const char *text)
 	return ret < 0 ? ret : 0;
 }
 
+static int find_case(int nr, const char *(*name)(int nr), const char *wanted)
+{
+	int i;
+
+	for (i = 0; i < nr; i++)
+		if (!strcmp(name(i), wanted))
+			return i;
+	errx(1, "no case '%s': -h lists them", wanted);
+}
+
+int choose_cases(int argc, char **argv, int nr, const char *(*name)(int nr),
+		 bool *chosen, const char *usage)
+{
+	bool some = false;
+	int runs = 3, c;
+
+	memset(chosen, 0, nr * sizeof(*chosen));
+	while ((c = getopt(argc, argv, "r:c:h")) != -1) {
+		switch (c) {
+		case 'r':
+			runs = atoi(optarg);
+			break;
+		case 'c':
+			some = chosen[find_case(nr, name, optarg)] = true;
+			break;
+		case 'h':
+			puts(usage);
+			exit(0);
+		default:
+			exit(1);
+		}
+	}
+	if (runs < 1)
+		errx(1, "-r takes a number of runs, 1 or more");
+	if (optind < argc)
+		errx(1, "unknown argument '%s': see -h", argv[optind]);
+	if (!some)
+		memset(chosen, true, nr * sizeof(*chosen));
+	return runs;
+}
+
 int open_pidfd(pid_t pid)
 {
 	int fd = syscall(__NR_pidfd_open, pid, 0);

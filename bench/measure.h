@@ -43,6 +43,14 @@ static inline long long meminfo(const char *field)
 	return field_bytes("/proc/meminfo", field);
 }
 
+/*
+ * Read the options -r RUNS and -c CASE (repeatable) of a program with @nr cases. Sets
+ * which of them are @chosen: those of -c, or all without -c. Returns the runs (3 by
+ * default). -h prints @usage and exits with 0; bad options end the program, too.
+ */
+int choose_cases(int argc, char **argv, int nr, const char *(*name)(int nr),
+		 bool *chosen, const char *usage);
+
 /* 0, or a negative errno. */
 int write_setting(const char *path, const char *text);
 
@@ -52,16 +60,17 @@ int open_pidfd(pid_t pid);
 char *map_aligned(size_t size);
 
 /*
- * Have a process of its own make the cgroups and run fn(cg, arg). Returns when
- * it is through, and all that it left behind is gone. @global: it forces OOMs of
- * the whole machine.
+ * Make the cgroups and run fn(cg, arg), in a separate process. Returns when that
+ * process has ended and all that it left behind is gone. @global: fn() forces OOMs
+ * of the whole machine.
  */
 void with_cgroups(bool global, void (*fn)(struct oom_cgroups *cg, void *arg), void *arg);
 
 /*
  * Start a process in cg->memcg that runs setup(arg) and then waits to be killed.
- * Returns its pid when it has come so far. As oom_start(), but without a limit of
- * time, for what takes all memory, and without polling beside what is measured.
+ * Returns its pid once setup() has returned. Unlike oom_start(), this has no time
+ * limit, because setup() may use all memory, and does not poll, because that would
+ * disturb what is measured.
  */
 pid_t start_process(struct oom_cgroups *cg, void (*setup)(void *arg), void *arg);
 

@@ -50,8 +50,8 @@ static void usage(void)
 	     "  reap, scale: -b TRIES (of a run, whose figures are the least of them)\n"
 	     "  wait: -w MS (the OOM reaper, and exit_mmap() waits for it that long before\n"
 	     "  it takes the lock; needs bench/window.patch)\n"
-	     "back, reap -o and wait -w force OOMs of the whole machine: take one that has\n"
-	     "nothing to lose.");
+	     "back, reap -o and wait -w force OOMs of the whole machine: use a disposable\n"
+	     "machine.");
 }
 
 static int number(const char *text)

@@ -2,8 +2,8 @@
 /*
  * real_oom - what an OOM costs where a process that shares the victim's mm is frozen
  *
- * Usage: real_oom [-r RUNS] [-c CASE ...]; see usage(). Needs root and a machine
- * of its own with 1 GiB, two CPUs and no swap.
+ * Usage: real_oom [-r RUNS] [-c CASE ...]; see usage. Needs root, and a disposable
+ * machine with 1 GiB, two CPUs and no swap.
  *
  * The allocator (oom_score_adj -1000) touches page after page until it has all it
  * wants, which is more than there is. The best victim has 300 MiB of private
@@ -153,44 +153,27 @@ static int all_cells(void)
 	return nr;
 }
 
-static int find_cell(const char *name)
+static const char *cell_name(int nr)
 {
-	int i;
-
-	for (i = 0; i < 4 * NR_MORE; i++)
-		if (!strcmp(cells[i].name, name))
-			return i;
-	errx(1, "no case '%s'", name);
+	return cells[nr].name;
 }
 
-static int usage(int status)
-{
-	puts("usage: real_oom [-r RUNS] [-c CASE ...]\n"
-	     "  -r  runs of each case (3)\n"
-	     "  -c  only this case, and others given so: WHERE,PARENT,MORE, of\n"
-	     "      global|memcg, reaped|zombie, plain|shmem|sparse|hugetlb\n"
-	     "It forces OOMs of the whole machine: take one that has nothing to lose.");
-	return status;
-}
+static const char usage[] =
+	"usage: real_oom [-r RUNS] [-c CASE ...]\n"
+	"  -r  runs of each case (3)\n"
+	"  -c  run only this case; can be repeated. CASE is WHERE,PARENT,MORE:\n"
+	"      global|memcg, reaped|zombie, plain|shmem|sparse|hugetlb\n"
+	"It forces OOMs of the whole machine: use a disposable machine.";
 
 int main(int argc, char **argv)
 {
 	struct try *try = mmap(NULL, sizeof(*try), PROT_READ | PROT_WRITE,
 			       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	bool some = false, chosen[4 * NR_MORE] = { false };
-	int nr = all_cells(), runs = 3, i, m, c;
+	bool chosen[4 * NR_MORE];
+	int nr = all_cells(), i, m;
+	int runs = choose_cases(argc, argv, nr, cell_name, chosen, usage);
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	while ((c = getopt(argc, argv, "r:c:h")) != -1) {
-		if (c == 'r')
-			runs = atoi(optarg);
-		else if (c == 'c')
-			some = chosen[find_cell(optarg)] = true;
-		else
-			return usage(c != 'h');
-	}
-	if (runs < 1 || optind < argc)
-		return usage(1);
 	must(oom_set_score_adj(-1000), "oom_score_adj");
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	pin_cpu(0);
@@ -199,7 +182,7 @@ int main(int argc, char **argv)
 		errx(1, "too little memory: %lld MiB", try->available >> 20);
 	for (try->run = -1; try->run < runs; try->run++) {
 		for (i = 0; i < nr; i++) {
-			if (some && !chosen[i])
+			if (!chosen[i])
 				continue;
 			try->cell = &cells[i];
 			for (m = 0; m < NR_MODES; m++) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* Parts of real_oom; what they are is said in real_oom.c. */
+/* The parts of real_oom; real_oom.c explains the terms. */
 #ifndef _BENCH_REAL_OOM_H
 #define _BENCH_REAL_OOM_H
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* The processes of real_oom; what they are is said in real_oom.c. */
+/* The processes of real_oom; real_oom.c explains the terms. */
 #include <err.h>
 #include <sched.h>
 #include <stdatomic.h>

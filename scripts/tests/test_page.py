@@ -145,7 +145,7 @@ class Page(unittest.TestCase):
 
 
 class Check(unittest.TestCase):
-    """That htmlcheck finds what it is to find."""
+    """htmlcheck finds the errors it should find."""
 
     def test_wrong_pages(self):
         def of(body):
