@@ -140,7 +140,7 @@ void with_cgroups(bool global, void (*fn)(struct oom_cgroups *cg, void *arg), vo
 			  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (cg == MAP_FAILED)
 		err(1, "no memory");
-	/* Who runs this program has a machine for it. */
+	/* Running this program means that OOMs are acceptable. */
 	setenv("RUN_DESTRUCTIVE", "true", 1);
 	fflush(stdout);
 	pid = fork();
@@ -155,10 +155,10 @@ void with_cgroups(bool global, void (*fn)(struct oom_cgroups *cg, void *arg), vo
 		err(1, "cannot start a process");
 	if (!oom_cgroups_undone(cg))
 		errx(1, "cannot remove the cgroups");
-	/* Those that are left to a program that is a subreaper. */
+	/* Zombies that a subreaper gets. */
 	while (waitpid(-1, NULL, WNOHANG) > 0)
 		;
-	/* It has said why. */
+	/* The child printed the reason. */
 	if (status)
 		exit(1);
 }
@@ -190,7 +190,7 @@ pid_t start_process(struct oom_cgroups *cg, void (*setup)(void *arg), void *arg)
 	pid = cg_run_nowait(cg->memcg, started, &start);
 	must(pid, "cannot start a process");
 	close(start.done[1]);
-	/* It has said why it ended. */
+	/* It printed why it ended. */
 	if (read(start.done[0], &byte, 1) != 1)
 		errx(1, "a process has ended too early");
 	close(start.done[0]);

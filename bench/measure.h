@@ -21,11 +21,11 @@
 
 #define HUGE_SIZE (2 * MiB)
 
-/* For what returns -1, or a negative errno. */
+/* Exit with a message if @ret is -1 or a negative errno. */
 void must(long long ret, const char *what);
 
 double clock_us(clockid_t clock);
-/* CPU time of a process, as far as it has got. */
+/* CPU time of a process so far. */
 double cpu_us(pid_t pid);
 
 static inline double now_us(void)
@@ -33,7 +33,7 @@ static inline double now_us(void)
 	return clock_us(CLOCK_MONOTONIC);
 }
 
-/* The caller stays on that CPU. */
+/* Keep the caller on that CPU. */
 void pin_cpu(int cpu);
 
 /* Bytes in the line that begins with @field, such as "VmPTE:"; -1 if none does. */
@@ -56,7 +56,7 @@ int write_setting(const char *path, const char *text);
 
 int open_pidfd(pid_t pid);
 
-/* Private memory from where a huge page could begin, and nothing beside it. */
+/* Private memory, aligned to a huge page, in a vma of its own. */
 char *map_aligned(size_t size);
 
 /*

@@ -140,7 +140,7 @@ static void lock_file(void *arg)
 		err(1, "cannot lock a file");
 }
 
-/* To be on a CPU means that whoever was there has had its time counted. */
+/* Moving to a CPU makes it account the time of the task that ran there. */
 static void visit_cpus(void)
 {
 	int i;
@@ -265,8 +265,10 @@ int main(int argc, char **argv)
 	int c, mib = 8;
 
 	while ((c = getopt(argc, argv, "hs:n:r:")) != -1) {
-		if (c == 'h' || c == '?')
-			errx(1, "takes -s MIB (8), -n PROCESSES (64), -r RUNS (5)");
+		if (c == 'h' || c == '?') {
+			puts("usage: mlock_exit [-s MIB (8)] [-n PROCESSES (64)] [-r RUNS (5)]");
+			return c != 'h';
+		}
 		*(c == 's' ? &mib : c == 'n' ? &procs : &runs) = atoi(optarg);
 	}
 	if (mib < 1 || procs < 1 || procs > MAX_PROCS || runs < 1)

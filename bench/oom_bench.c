@@ -2,8 +2,8 @@
 /*
  * oom_bench - time the OOM reaper, process_mrelease(2) and plain exits
  *
- * Usage: oom_bench KIND [OPTION ...]; see usage(). Needs root, in a machine that
- * may see an OOM of all its memory.
+ * Usage: oom_bench KIND [OPTION ...]; see usage(). Needs root and a disposable
+ * machine.
  *
  * Prints a line for each figure, tab-separated:
  *
@@ -12,9 +12,9 @@
  *   I  MACHINE				what runs this: see print_machine()
  *   L  KIND  CASE  RUN  MODE  TEXT		a line of /proc/lock_stat, with -l
  *
- * Modes of one case take turns within a run, and begin with another one in each,
- * so that a drift of the machine meets all of them. A first run is not printed.
- * Victims are on CPU 0, who reaps them is on CPU 1.
+ * Modes of one case take turns within a run. Each run starts with a different
+ * mode, so that drift affects all alike. The first run is not printed. Victims
+ * run on CPU 0, their reaper on CPU 1.
  *
  * Exit: 0; 1 something went wrong, and stderr says what.
  */
@@ -24,6 +24,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "oom_bench.h"
 
@@ -60,7 +61,7 @@ static int number(const char *text)
 	long n = strtol(text, &end, 10);
 
 	if (*end || n < 1 || n > 1000000)
-		errx(1, "'%s' is not a number above 0", text);
+		errx(1, "'%s' is not a number from 1 to 1000000", text);
 	return n;
 }
 
@@ -135,6 +136,10 @@ int main(int argc, char **argv)
 	snprintf(name, sizeof(name), "oom_bench %s", kind);
 	program_invocation_short_name = name;
 	options(argc - 1, argv + 1);
+	if (optind < argc - 1)
+		errx(1, "unknown argument '%s'", argv[optind + 1]);
+	if (opt.size / opt.vmas < (size_t)getpagesize())
+		errx(1, "%d vmas need more than %zu MiB", opt.vmas, (size_t)(opt.size / MiB));
 	print_machine();
 	snprintf(case_name, sizeof(case_name), "%zu,%d,%s%s",
 		 (size_t)(opt.size / MiB), opt.vmas, opt.thp ? "thp" : "4k",

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* Parts of oom_bench; what it measures is said in oom_bench.c. */
+/* The parts of oom_bench; oom_bench.c describes what it measures. */
 #ifndef _BENCH_OOM_BENCH_H
 #define _BENCH_OOM_BENCH_H
 
@@ -8,7 +8,7 @@
 
 #include "measure.h"
 
-/* Options, and what they are when they are not given. */
+/* The options, and their defaults. */
 extern struct options {
 	size_t size;		/* of the victim, -s MiB */
 	int vmas;		/* -n */
@@ -16,10 +16,10 @@ extern struct options {
 	bool swap;		/* -z */
 	bool mixed;		/* -m: its pages compress to many sizes */
 	bool oom;		/* -o: the OOM reaper instead of the syscall */
-	bool count;		/* -c: no references, for what counts alone */
-	bool locks;		/* -l: print what /proc/lock_stat has of each try */
+	bool count;		/* -c: no references, only count contentions */
+	bool locks;		/* -l: print /proc/lock_stat after each try */
 	int runs;		/* -r */
-	int best;		/* -b: of so many tries */
+	int best;		/* -b: best of this many tries */
 	int window_ms;		/* -w */
 	char *steps;		/* -S, MiB, separated by commas */
 } opt;
@@ -29,12 +29,12 @@ extern struct options {
 extern const char *kind;
 extern char case_name[96];
 
-/* A figure of a run (-1: the warm-up) goes out at once, or to the least of it. */
+/* Print a figure of a run (-1: the warm-up); with -b, keep the least of the run. */
 void result(int run, const char *mode, const char *metric, double value);
 void flush_least(int run);
-/* Who lost a race tries again, but not for ever. */
+/* Count a victim that exited too early; ends the program if there are too many. */
 void count_lost(int run, const char *mode, int *lost);
-/* What runs this: a line of its own. */
+/* Print a line on the machine. */
 void print_machine(void);
 
 /* ---- victim.c ---- */
@@ -48,10 +48,10 @@ struct mem {
 
 /* The caller becomes a victim: map and touch its memory. For start_process(). */
 void map_mem(void *arg);
-/* Wait for the victim; returns when it was gone, and adds the CPU time it had. */
+/* Wait for the victim; returns the time it was gone, and adds its CPU time to @cpu. */
 double wait_gone(pid_t pid, double *cpu);
 
-/* A thread on CPU 1 that kills and reaps when it is told to go. */
+/* A thread on CPU 1 that kills and reaps once @go is set. */
 enum mode { ALONE, HALVES, MRELEASE, OOM };
 
 struct caller {
@@ -65,7 +65,7 @@ struct caller {
 };
 
 void start_caller(struct caller *c);
-/* Wait for the thread; returns what process_mrelease() gave. */
+/* Wait for the thread; returns what process_mrelease() returned. */
 int end_caller(struct caller *c);
 
 /* ---- trace.c ---- */
@@ -76,14 +76,14 @@ void trace_events(const char *event, bool on);
 void trace_clear(void);
 char *trace_read(void);
 double trace_time(const char *line, const char *event, pid_t pid);
-/* For how long the task waited for mmap_lock to write, the last time; or -1. */
+/* How long the task last waited for the mmap_lock to write, or -1. */
 double write_lock_wait(pid_t pid);
 
 /* ---- reaper.c ---- */
 
-/* The OOM reaper; it is on CPU 1 from then on. */
+/* Move the OOM reaper to CPU 1, and return its pid. */
 pid_t pin_reaper(void);
-/* Give all of CPU 0 to who keeps the victim off it. */
+/* Let the thread that holds up the victim use all of CPU 0. */
 void allow_hold(void);
 /* Returns false if the victim was gone before it could be reaped. */
 bool one_oom(struct oom_cgroups *cg, int run, const char *mode);

@@ -6,11 +6,11 @@
 #include "vm_util.h"
 #include "real_oom.h"
 
-/* What is about to be freed is not left; what is there after that long is. */
+/* What is still there after this time counts as left. */
 #define SETTLE_MS 500
 #define NOTHING_LEFT (256LL << 10)
 
-/* What a process has, of the field of its status; 0 if it is no more. */
+/* Bytes in that field of /proc/PID/status; 0 if the process is gone. */
 static long long own(pid_t pid, const char *field)
 {
 	long long bytes;
@@ -21,7 +21,7 @@ static long long own(pid_t pid, const char *field)
 	return bytes > 0 ? bytes : 0;
 }
 
-/* For the machine, for what is pinned may be in no process's figures. */
+/* System-wide, because pinned memory may belong to no process. */
 void look(const struct try *try, pid_t allocator, long long *there)
 {
 	int i;

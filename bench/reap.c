@@ -155,14 +155,17 @@ void bench_reap(struct oom_cgroups *cg, void *arg)
 		errx(1, "cannot have locks counted");
 	pin_cpu(0);
 	for (run = -1; run < opt.runs; run++) {
+		/* Of all tries of a run: of several lines, the report takes the last. */
+		int lost[MAX_TURNS] = { 0 };
+
 		for (i = 0; i < nr_turns * (run < 0 ? 1 : opt.best); i++) {
-			struct turn *t = &turns[(i + run + 1) % nr_turns];
-			int lost = 0;
+			int nr = (i + run + 1) % nr_turns;
+			struct turn *t = &turns[nr];
 
 			if (t->step[0])
 				set_step(t->step);
 			while (!one_reap(cg, run, t->mode, t->name))
-				count_lost(run, t->name, &lost);
+				count_lost(run, t->name, &lost[nr]);
 		}
 		flush_least(run);
 	}

@@ -10,7 +10,7 @@
 #include "cgroup_util.h"
 #include "oom_bench.h"
 
-/* What the reaper has taken when a victim that is held up may go on. */
+/* A victim that is held up continues once the reaper has freed this much. */
 #define BEGUN_SIZE (4 * MiB)
 
 static pid_t find_reaper(void)
@@ -18,7 +18,8 @@ static pid_t find_reaper(void)
 	char path[64], comm[64];
 	pid_t pid;
 
-	for (pid = 2; pid < 1000; pid++) {
+	/* It starts after the kernel threads of each CPU. */
+	for (pid = 2; pid < 100000; pid++) {
 		snprintf(path, sizeof(path), "/proc/%d/comm", pid);
 		if (read_text(path, comm, sizeof(comm)) > 0 &&
 		    !strcmp(comm, "oom_reaper\n"))
@@ -42,16 +43,16 @@ pid_t pin_reaper(void)
 void allow_hold(void)
 {
 	/*
-	 * Or others get 50 ms of each second in spite of a task of a higher
-	 * priority; since 6.12 it is a server that sees to it.
+	 * By default, other tasks get 50 ms of each second even if a real-time
+	 * task wants to run; since v6.12, the fair server does this.
 	 */
 	write_setting("/proc/sys/kernel/sched_rt_runtime_us", "-1");
 	write_setting("/sys/kernel/debug/sched/fair_server/cpu0/runtime", "0");
 }
 
 /*
- * Keeps the victim off its CPU until the reaper has begun. That is how the two
- * meet, on any kernel: a victim that can run has two seconds of its own.
+ * Keeps the victim off its CPU until the reaper has begun. Otherwise the two
+ * would not meet: a victim that can run exits within the reaper's delay.
  */
 struct hold {
 	pthread_t thread;
@@ -96,7 +97,7 @@ static void start_hold(struct hold *hold)
 	must(poll_until(hold->runs) ? 0 : -1, "cannot keep CPU 0");
 }
 
-/* Whether the reaper is done; for how long it was at work goes to @took. */
+/* Returns whether the reaper has finished, and sets @took to the time it needed. */
 static bool reaper_done(double *took)
 {
 	double start = -1, at;
@@ -111,7 +112,7 @@ static bool reaper_done(double *took)
 		*took = at - start;
 		if (at >= 0 && start >= 0)
 			return true;
-		/* exit_mmap() was through before it had the lock. */
+		/* exit_mmap() finished before the reaper got the lock. */
 		*took = -1;
 		if (trace_time(line, "skip_task_reaping", 0) >= 0)
 			return true;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* process_mrelease() with nobody beside it: how it scales, and after the exit. */
+/* process_mrelease() alone: how it scales, and what it does after the exit. */
 #include <errno.h>
 #include <signal.h>
 #include <sys/wait.h>
@@ -66,7 +66,7 @@ static void release_frozen(struct oom_cgroups *cg, int run)
 	close(pidfd);
 }
 
-/* A reader that is stuck has the mm. */
+/* A stuck reader pins the mm. */
 static void release_exited(struct oom_cgroups *cg, int run)
 {
 	struct mem m = { opt.size, opt.vmas, 0, 0 };

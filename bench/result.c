@@ -68,8 +68,8 @@ void flush_least(int run)
 
 void count_lost(int run, const char *mode, int *lost)
 {
-	if (++*lost > MAX_LOST)
-		errx(1, "the victim was gone before it could be reaped, %d times",
+	if (++*lost > MAX_LOST * opt.best)
+		errx(1, "in one run, %d victims were gone before they could be reaped",
 		     *lost);
 	if (run >= 0)
 		print(run, mode, "lost", *lost);

@@ -23,8 +23,8 @@ static void page_out(char *mem, size_t size)
 }
 
 /*
- * Pages of zeros would take no room in zram. Those of one byte are all of one
- * size there; with -m they have up to 3300 bytes that do not compress.
+ * Pages of zeros would need no memory in zram. With one byte set, all compress to
+ * the same size; with -m they have up to 3300 bytes that do not compress.
  */
 static void fill(char *mem, size_t size)
 {
@@ -55,7 +55,7 @@ void map_mem(void *arg)
 	mem = map_aligned(m->size);
 	if (madvise(mem, m->size, opt.thp ? MADV_HUGEPAGE : MADV_NOHUGEPAGE))
 		err(1, "no such pages");
-	/* In one go, for a fault is dear in an emulator. */
+	/* In one call, because faults are slow in an emulator. */
 	if (madvise(mem, m->size, MADV_POPULATE_WRITE))
 		err(1, "MADV_POPULATE_WRITE");
 	if (opt.swap)
@@ -63,7 +63,7 @@ void map_mem(void *arg)
 	if (opt.thp && field_bytes("/proc/self/smaps_rollup",
 				   "AnonHugePages:") < (long long)m->size * 9 / 10)
 		errx(1, "got too few huge pages");
-	/* Neighbours whose protections differ do not merge. */
+	/* Adjacent vmas with different protection do not merge. */
 	for (i = 1; i < (size_t)m->vmas; i += 2)
 		if (mprotect(mem + i * each, each, PROT_READ))
 			err(1, "mprotect");
@@ -82,7 +82,7 @@ double wait_gone(pid_t pid, double *cpu)
 	return now_us();
 }
 
-/* Spins before the kill, to be at once where it belongs. */
+/* Spins before the kill, so that no wakeup delays it. */
 static void *caller_thread(void *arg)
 {
 	struct caller *c = arg;

@@ -11,9 +11,9 @@ RAW is a raw.tsv: a line for each value, with round, job, level, flavour, CPUs, 
 the programs in bench/ print. Figures are medians; stats.py says what makes one reliable.
 Unreliable figures print as ? [low-high].
 
-Gives in DIR report.md, report.html (one file, with the plots) and summary.csv, and the
+Writes to DIR report.md, report.html (one file, with the plots) and summary.csv, and the
 tables on stdout. FILE is a matrix.md that the reports end with, if it is there.
-  --smoke     one run is enough, if what it gives is possible
+  --smoke     accept one run if its values are plausible
   --wide      prints the jobs with unreliable figures, which need more runs
   --outcomes  prints a line for each case of a real OOM and level: medians and ranges
 Exit: 0; 2 a figure is missing or unreliable; 1 there is no report, with the reason.
@@ -35,7 +35,7 @@ from goals import goals
 from stats import Figure
 from table import write_csv
 
-MRELEASE = ("A victim is killed and reaped at once, while it exits, as parts of what its exit alone takes, and of "
+MRELEASE = ("A victim is killed and reaped at once, while it exits, relative to its exit alone, and to "
             "two unrelated victims of half the size that are killed at once: the machine's own limit. CPU is that of "
             "the exit and the call together. A run takes the best of some tries of each. Lost: how often the victim "
             "was gone before it could be reaped.")
@@ -136,7 +136,7 @@ def main():
     except (OSError, plots.PlotError, page.PageError) as err:
         return fail(err)
     if bad:
-        print(f"report.py: {len(bad)} figures are missing or not known well enough", file=sys.stderr)
+        print(f"report.py: {len(bad)} figures are missing or unreliable", file=sys.stderr)
         return 2
     return 0
 

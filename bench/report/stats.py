@@ -14,7 +14,7 @@ With Figure.smoke one value is enough, if it is possible.
 import math
 import statistics
 
-# The widest interval, in parts of the median: times of single kills jump with the
+# The widest interval, relative to the median: times of single kills jump with the
 # timer tick (4 ms) and the host, ratios of neighbours do not.
 LIMITS = {"ratio": 0.3, "ms": 1.0, "us": 3.0}
 LEAST_RUNS = 6

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-# By size of a step: its name, contentions (median, worst), CPU time in parts of that of
+# By size of a step: its name, contentions (median, worst), CPU time relative to that of
 # two halves (median, low, high).
 data = ARG1
 set title ARG2
