@@ -2,12 +2,12 @@
 # SPDX-License-Identifier: GPL-2.0
 """soak_read.py - count the rounds of the races in a boot of "soak"
 
-Usage: soak_read.py DIR [--timed-out LIMIT]
+Usage: soak_read.py DIR [--timed-out LIMIT] RACE...
 
-Reads the logs in DIR. Prints a line "TEST ROUNDS" for each race that passed, and to
-stderr each problem: a race that failed or never ended, a splat, what is still allocated
-after the races (see LEFT), and an OOM victim for which the kernel waits in vain when it
-suspends.
+Reads the logs in DIR of a guest that ran these races. Prints a line "TEST ROUNDS" for each
+race that passed, and to stderr each problem: a race that failed, never ended or did not run,
+a splat, what is still allocated after the races (see LEFT), and an OOM victim that keeps the
+kernel from suspending.
 Exit: 0 no problem; 2 a problem; 1 no logs.
 """
 
@@ -19,12 +19,12 @@ import ktap
 
 ROUNDS = re.compile(r"^# \S+:\d+:\w+:(?P<rounds>\d+) rounds\b")
 
-# How much more there may be than before. The guest's shell may grow; cgroups and mms may not.
+# Allowed growth since before the races. The guest's shell may grow; cgroups and mms may not.
 LEFT = {"mm_struct": 0, "cgroups": 0, "vm_area_struct": 16, "AnonPages_kB": 1024, "PageTables_kB": 128}
 
 
-def read(text):
-    """Returns the rounds of each race that passed, and the problems."""
+def read(text, races):
+    """Returns the rounds of each of the races that passed, and the problems."""
     rounds, problems, running, count = {}, [], None, None
     left = {"before": {}, "after": {}}
     ended = suspended = False
@@ -35,8 +35,10 @@ def read(text):
             count = int(m["rounds"])
         elif found := ktap.result_of(line):
             _, name, result, note = found
-            if result != "pass" or count is None:
+            if result != "pass":
                 problems.append(f"{name}: {result} {note}".rstrip())
+            elif not count:
+                problems.append(f"{name}: passed without a round")
             else:
                 rounds[name] = rounds.get(name, 0) + count
             running = None
@@ -46,6 +48,8 @@ def read(text):
                 left[m["what"]][name] = int(number)
         ended = ended or line == "lab: end"
         suspended = suspended or line == "lab: suspend ok"
+    failed = [problem.partition(":")[0] for problem in problems]
+    problems += [f"{name} did not run" for name in races if name not in (*rounds, *failed, running)]
     if running:
         problems.append(f"{running} started and never ended")
     if not ended:
@@ -62,13 +66,15 @@ def read(text):
 
 
 def main():
-    args = ktap.arguments(__doc__).parse_args()
+    parser = ktap.arguments(__doc__)
+    parser.add_argument("races", nargs="+", metavar="RACE")
+    args = parser.parse_args()
     directory = pathlib.Path(args.dir)
     console = directory / "console.log"
     if not console.exists():
         print(f"soak_read.py: no console.log in {directory}", file=sys.stderr)
         return 1
-    rounds, problems = read(ktap.lines(directory / "ktap.log"))
+    rounds, problems = read(ktap.lines(directory / "ktap.log"), args.races)
     dmesg = directory / "dmesg.log.gz"
     problems = (ktap.parse_console(ktap.lines(console), console)
                 or ktap.parse_console(ktap.lines(dmesg), dmesg)) + problems

@@ -28,8 +28,8 @@ ok 1 mrelease_race.thp.exit
 END = "lab: suspend ok\nlab: plan exit 0\nlab: end\n"
 
 
-def read(text):
-    return soak_read.read(text.splitlines())
+def read(text, races=("mrelease_race.thp.exit",)):
+    return soak_read.read(text.splitlines(), races)
 
 
 class Soak(unittest.TestCase):
@@ -63,6 +63,15 @@ class Soak(unittest.TestCase):
         race = "#  RUN           mrelease_race.thp.exit ...\nok 1 mrelease_race.thp.exit # SKIP no huge pages\n"
         self.assertEqual(read(BEFORE + race + self.after + END)[1],
                          ["mrelease_race.thp.exit: skip no huge pages"])
+
+    def test_did_not_run(self):
+        self.assertEqual(read(BEFORE + RACE + self.after + END, ("mrelease_race.thp.exit", "gone"))[1],
+                         ["gone did not run"])
+
+    def test_no_round(self):
+        race = RACE.replace("812 rounds", "0 rounds")
+        self.assertEqual(read(BEFORE + race + self.after + END)[1],
+                         ["mrelease_race.thp.exit: passed without a round"])
 
     def test_broke_off(self):
         problems = read(BEFORE + RACE.splitlines()[0] + "\n")[1]
