@@ -110,7 +110,7 @@ once_key() {
 				# The patches too: the tree may not have been updated to them yet.
 				stack)
 					git -C "$SRC" rev-parse "$BASE_REF^{tree}" "$STACK_REF^{tree}"
-					series | sed "s,^,$PATCHES/," | xargs -d '\n' sha256sum
+					series | in_patches | xargs -d '\n' sha256sum
 					;;
 				series) hash_files series patches COVER_LETTER.md COVER_LETTER.tests.md ;;
 				lab) hash_files scripts ;;
@@ -126,10 +126,10 @@ hash_files() {
 	(cd "$TOP" && find "$@" -type f ! -name '*.pyc' -print0 | sort -z | xargs -0 sha256sum)
 }
 
-# scripts_of INTERPRETER: the scripts of this repository in that language.
+# scripts_of INTERPRETER: prints the scripts of this repository in that language, a pattern.
 scripts_of() {
 	# grep fails for folders, and the caller may end with it.
-	(cd "$TOP" && grep -lsE "^#!.*$1" scripts/* scripts/*/* scripts/tests/*/* bench/* bench/*/* .ci/run) || true
+	(cd "$TOP" && grep -lsE "^#!.*[/ ]$1\$" scripts/* scripts/*/* scripts/tests/*/* scripts/tests/*/*/* bench/* bench/*/* .ci/run) || true
 }
 
 # own_files: prints all files of this repository. On other bases than mainline it prints
@@ -165,8 +165,8 @@ first_of() {
 	die "$BASE has none of: $*"
 }
 
-# new_lines BEFORE AFTER: prints the lines of AFTER that BEFORE does not have, or has less
-# often, ignoring line numbers. Returns 1 if there are any.
+# new_lines BEFORE AFTER: prints the lines that AFTER has more often than BEFORE, ignoring line
+# numbers. Returns 1 if there are any.
 new_lines() {
 	awk 'function key(s) {
 			gsub(/:[0-9]+(:[0-9]+)?(-[0-9]+)?/, "", s)

@@ -33,7 +33,10 @@ lab_lock() {
 		say "another run is using $LAB_DIR, waiting for it to end"
 		flock 9
 	fi
-	flock -s 7
+	if ! flock -n -s 7; then
+		say "'clean --cache' is removing $CACHE, waiting for it to end"
+		flock -s 7
+	fi
 	export LAB_LOCKED=$$
 }
 
@@ -49,7 +52,7 @@ open_locks() {
 # need_space GIB: exits with an error if the disk has less space, before the work starts.
 need_space() {
 	local free
-	free=$(df -Pk "$LAB_DIR" | awk 'NR == 2 { print int($4 / 1048576) }')
+	free=$(df -k --output=avail "$LAB_DIR" | awk 'NR == 2 { print int($1 / 1048576) }')
 	[ "$free" -ge "$1" ] ||
 		die "$LAB_DIR has $free GiB free, but $1 GiB are needed: free some space ('scripts/lab clean') or set LAB_DIR"
 }

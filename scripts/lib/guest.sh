@@ -69,11 +69,14 @@ boot_cached() {
 	rm -rf "$dir"
 	mkdir -p "${dir%/*}"
 	if [ -z "${FRESH:-}" ] && [ -f "$CACHE/boots/$key/result.json" ]; then
-		cp -r "$CACHE/boots/$key" "$dir"
-		# shellcheck disable=SC2034 # for the callers
-		boot_was_cached=1
-		say "  boot and tests: cached"
-		return
+		if cp -r "$CACHE/boots/$key" "$dir" 2>/dev/null; then
+			# shellcheck disable=SC2034 # for the callers
+			boot_was_cached=1
+			say "  boot and tests: cached"
+			return
+		fi
+		# Another clone is replacing it, or the disk is full, which the boot reports.
+		rm -rf "$dir"
 	fi
 	progress "boot and tests" "$TMP/boot" "$LIB/boot-one" "$1" "$2" "$dir" || rc=$?
 	case $rc in 0 | 2) cat "$TMP/boot" ;; *) cat "$TMP/boot" >&2 ;; esac

@@ -162,15 +162,18 @@ write_cover() {
 }
 
 # write_range_diff LAST BASE TIP: appends to $TMP/cover what changed since version LAST. It
-# applies the patches of that version, from its tag in this repository, to this BASE.
+# applies the patches of that version, from its tag in this repository, to this BASE. If one
+# does not apply, it prints a warning, and appends nothing.
 write_range_diff() {
 	local last=$1 old=$2 tag=sent/$MAIL_ID-v$1 p
 	local -x GIT_INDEX_FILE=$TMP/index
 	mail_git read-tree "$2"
 	for p in $(git -C "$TOP" show "$tag:${SERIES#"$TOP/"}" | of_series "$WHICH"); do
 		git -C "$TOP" show "$tag:${PATCHES#"$TOP/"}/$p" >"$TMP/patch"
-		mail_git apply --cached "$TMP/patch" 2>"$TMP/err" ||
-			die "$p of $tag does not apply to $BASE_RELEASE, so there is no range-diff: $(head -n 1 "$TMP/err")"
+		if ! mail_git apply --cached "$TMP/patch" 2>"$TMP/err"; then
+			say "warning: no range-diff against v$1, because its $p does not apply to $BASE_RELEASE: $(head -n 1 "$TMP/err")"
+			return 0
+		fi
 		git mailinfo "$TMP/message" /dev/null <"$TMP/patch" >"$TMP/info"
 		old=$({ sed -n 's/^Subject: //p' "$TMP/info"; echo; cat "$TMP/message"; } |
 			mail_git commit-tree -p "$old" "$(mail_git write-tree)")

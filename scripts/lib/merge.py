@@ -95,6 +95,9 @@ def matrix(top, out, base, levels, arguments):
     """Prints and writes the matrix of a base; returns the exit status of matrix.py."""
     print(f"base {base}")
     sys.stdout.flush()
+    # Of an earlier run on one machine: they would not match the new files.
+    for name in ("matrix.html", "run.json"):
+        (out / base / name).unlink(missing_ok=True)
     done = subprocess.run(
         [sys.executable, str(HERE / "matrix.py"), "--expected", str(top / "patches" / "expected"),
          "--base", base, "--out", str(out / base), "--order", ",".join(levels), *arguments], check=False)

@@ -66,7 +66,8 @@ def paths(room):
 
 def kept(room, base=None, newest=None):
     """Returns the kept runs, the oldest first, and how many files could not be read."""
-    files = [p for p in paths(room) if base is None or f"-{base}" in p.stem]
+    named = re.compile(rf"[^-]+-{re.escape(base or '')}(-\d+)?")
+    files = [p for p in paths(room) if base is None or named.fullmatch(p.stem)]
     runs, bad = [], 0
     for path in files[-newest:] if newest else files:
         try:

@@ -3,7 +3,7 @@
 #
 # Validates the settings at the start of each run. docs/lab.md lists them.
 
-# Whether it was set: set_arch has a default.
+# The user's, because set_arch sets a default.
 own_qemu=${QEMU:-}
 
 # setting_number NAME LEAST: requires NAME to be unset, or a whole number >= LEAST.
@@ -13,6 +13,8 @@ setting_number() {
 	if ! [[ $value =~ ^[0-9]{1,9}$ ]] || [ "$((10#$value))" -lt "$2" ]; then
 		die "$1=$value is not a whole number of at least $2"
 	fi
+	# Bash reads 010 as octal.
+	printf -v "$1" %d "$((10#$value))"
 }
 
 # setting_flag NAME: requires NAME to be unset, empty or 1.
@@ -27,7 +29,7 @@ check_settings() {
 	local name
 	for name in JOBS SMP BOOT_TIMEOUT CHECK_MINUTES BENCH_MINUTES; do setting_number "$name" 1; done
 	for name in TRY FORCE FRESH SEND; do setting_flag "$name"; done
-	if [ -n "${SMP:-}" ] && [ "$((10#$SMP))" -gt 8 ]; then
+	if [ -n "${SMP:-}" ] && [ "$SMP" -gt 8 ]; then
 		die "SMP=$SMP is more than the 8 CPUs that configs/lean.config allows (CONFIG_NR_CPUS)"
 	fi
 	check_memory
@@ -47,6 +49,10 @@ check_settings() {
 	done
 	[ -z "${EXTRA_CONFIG:-}" ] || [ -r "$EXTRA_CONFIG" ] || die "cannot read EXTRA_CONFIG=$EXTRA_CONFIG"
 	[ -z "${TRAILERS:-}" ] || [ -r "$TRAILERS" ] || die "cannot read TRAILERS=$TRAILERS: it must be an mbox"
+	# Commands change the folder.
+	for name in EXTRA_CONFIG TRAILERS XDG_CACHE_HOME CCACHE_DIR; do
+		[ -z "${!name:-}" ] || export "$name=$(realpath -ms -- "${!name}")"
+	done
 	check_kernel
 }
 

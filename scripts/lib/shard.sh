@@ -41,7 +41,7 @@ boot_shard() {
 		case $rc in
 		0) ;;
 		2) worst=2 ;;
-		*) exit 1 ;;
+		*) die "base $base of shard $shard could not be tested, see above; what is built and booted is cached: run it again" ;;
 		esac
 		say ""
 	done 4<<<"$plan"

@@ -44,6 +44,12 @@ series() {
 	of_series "${1:-}" <"$SERIES"
 }
 
+# in_patches: reads names of patches from stdin, and prints their paths.
+in_patches() {
+	local p
+	while read -r p; do printf '%s\n' "$PATCHES/$p"; done
+}
+
 # pinned: prints "BLOB PATH" for each file of the base that the series changes. The first
 # patch that touches a file has the blob id of the base in its "index" line.
 pinned() {
@@ -53,7 +59,7 @@ pinned() {
 		[ -r "$PATCHES/$p" ] || die "the series lists $p, but there is no $PATCHES/$p"
 	done < <(series)
 	# shellcheck disable=SC2016 # awk's own
-	series | sed "s,^,$PATCHES/," | xargs -r -d '\n' awk '
+	series | in_patches | xargs -r -d '\n' awk '
 		/^diff --git / { head = 1; id = ""; next }
 		!head { next }
 		/^@@ / { head = 0 }
