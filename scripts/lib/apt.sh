@@ -31,7 +31,7 @@ debian_mirror() {
 }
 
 # apt_set_up TYPE SUITE: sets up sources and lists for lab_apt; TYPE is "deb" or "deb-src".
-# APT_ELSE is what to do where there is no mirror.
+# APT_ELSE is advice to print if there is no mirror.
 apt_set_up() {
 	local a=$LAB_DIR/apt${APT_ARCH:+-$APT_ARCH} log=$LOGS/apt.log mirror signed=''
 	mirror=$(debian_mirror)

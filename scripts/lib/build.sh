@@ -136,7 +136,7 @@ kbuild_list() {
 }
 
 # built_objects OBJ FILE.c...: prints the objects of those that the config in OBJ builds.
-# make would also compile the others, if it is told to, and some of them cannot compile.
+# If asked to, make would compile the others too, and some would fail.
 built_objects() {
 	local obj=$1 dir
 	shift

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# The cache that all clones of a user share, in CACHE. Each entry is a folder ROOM/KEY; KEY
-# is a hash of the inputs. An entry is written to a temporary folder and renamed when
-# complete, so two runs can write the same entry at the same time.
+# The cache that all clones of a user share, in CACHE. Each entry is a folder ROOM/KEY, where
+# ROOM is one of the names below, and KEY is a hash of the inputs. An entry is written to a
+# temporary folder and renamed when complete, so two runs can write the same entry at the
+# same time.
 #
 #   trees      git repositories of the bases, without a working tree
 #   images     kernels: bzImage or Image.gz, .config

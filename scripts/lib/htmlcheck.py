@@ -34,12 +34,12 @@ class Reader(html.parser.HTMLParser):
         if tag not in VOID:
             self.open.append((tag, self.getpos()[0]))
         if tag in ("script", "iframe", "link", "base"):
-            self.say(f"<{tag}> has no place in a page that stands alone")
+            self.say(f"<{tag}> is not allowed in a self-contained page")
         for name, value in attrs:
             value = value or ""
             if name == "id":
                 if value in self.ids:
-                    self.say(f"id {value} is there twice")
+                    self.say(f"duplicate id {value}")
                 self.ids[value] = True
             elif name in ("href", "src", "action", "srcset", "data", "poster"):
                 if value.startswith("#"):

@@ -5,7 +5,7 @@
 Usage: lava_device.py TEMPLATES JOB.yaml ACCEL [CPU]
 
 TEMPLATES is lava-server's folder device-types. Renders its qemu.jinja2 as the server does,
-with the context of the job; adds "-accel ACCEL", and "-cpu CPU" if that is given, to QEMU's
+with the context of the job; adds "-accel ACCEL" and, with CPU, "-cpu CPU" to QEMU's
 options. Needs Debian's python3-jinja2 and python3-yaml, and so Debian's python3.
 Exit: 0; 1 the template or the job does not exist, with the reason.
 """

@@ -78,7 +78,7 @@ class Log:
                 self.job = got
 
     def ktap(self):
-        """Returns the tests' output: the copy, or what there is if the job broke off."""
+        """Returns the tests' output: the copy, or what there is if the job ended early."""
         if AGAIN in self.lines:
             lines = self.lines[self.lines.index(AGAIN) + 1:]
         else:
@@ -111,7 +111,7 @@ def judge(log, directory):
     output.write_text("".join(f"{line}\n" for line in log.ktap()), encoding="utf-8")
     problems = ktap.parse_console(log.kernel(), console)
     tests, found = ktap.parse_ktap(log.ktap())
-    # Of a job that broke off LAVA has no results.
+    # LAVA has no results for a job that ended early.
     if "whole-run" in log.cases:
         found += disagreements(tests, log.cases)
     problems += [f"{p}; see {output}" for p in found]

@@ -214,7 +214,7 @@ def parse_arguments(doc):
     parser.add_argument("--expected", type=pathlib.Path, required=True)
     parser.add_argument("--base", default="mainline")
     parser.add_argument("--out", type=pathlib.Path, required=True)
-    parser.add_argument("--order", help="all levels, separated by commas, if only some are given")
+    parser.add_argument("--order", help="all levels, separated by commas; required if some levels are omitted")
     parser.add_argument("level", nargs="+", metavar="LEVEL=RESULT.json")
     return parser.parse_args()
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""mutant_qemu.py - run QEMU, and end it once it is known that a mutant was found
+"""mutant_qemu.py - run QEMU until a test finds the mutant
 
 Usage: mutant_qemu.py QEMU-ARGUMENT...
 
@@ -27,7 +27,7 @@ GRACE = 2
 
 
 class Log:
-    """Gives the complete lines that were added to a file since the last look."""
+    """Returns the complete lines that were added to a file since the last look."""
 
     def __init__(self, path):
         self.path, self.at, self.rest = path, 0, b""

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""mutant_read.py - say whether the tests found what is wrong in a kernel
+"""mutant_read.py - report whether the tests found the planted fault
 
 Usage: mutant_read.py DIR [--seconds N] [--timed-out LIMIT]
        mutant_read.py DIR --scripts

@@ -7,8 +7,8 @@
 # mutants/NAME.patch begins with these lines:
 #   Wrong:    what is wrong
 #   Notice:   what a user would notice
-#   Found-by: the tests that are to find it, with * and ?; "splat" for the kernel's log
-#   Control:  NAME, if the mutant comes on top of mutants/controls/NAME.patch
+#   Found-by: the tests that should find it, with * and ?; "splat" for the kernel's log
+#   Control:  NAME, if the mutant applies on top of mutants/controls/NAME.patch
 # A control widens a race or feigns a failure, and has only the line "Control:", which says
 # what it does. All tests pass with a control alone.
 
@@ -58,7 +58,7 @@ check_mutants() {
 			[ "$test" = splat ] || one_matches "$test" "$tests" ||
 				echo "mutants/$name.patch: no test '$test' in ${EXPECTED#"$TOP/"}"
 		done
-		# To read a tree takes a while: names with the same control come together.
+		# Reading a tree is slow; names with the same control are adjacent.
 		level=$(control_level "$name")
 		[ "$level" = "$now" ] || with_patches "$commit" "${level#tip}" ||
 			echo "${level#tip+}.patch does not apply: $(head -n 1 "$TMP/apply")"

@@ -22,7 +22,7 @@ RANK = {"pass": 3, "skip": 2, "fail": 1, "crash": 0}
 NUMBER = re.compile(r"^\d+-")
 # Least number of kept runs to know the noise, and how many of the newest to read.
 LEAST, NEWEST = 5, 50
-# A time changed if it did so by three standard deviations of the difference of two runs. A
+# A time counts as changed if it moved by three standard deviations of the difference of two runs. A
 # standard deviation is 1.4826 median absolute deviations. Times are whole seconds.
 DEVIATIONS, SECONDS = 3 * 1.4826 * 2 ** 0.5, 2
 

@@ -7,7 +7,7 @@ Usage: page_levels.py --expected FILE --base BASE DIR LEVEL ...
 Writes result.json, ktap.log and console.log of each LEVEL to DIR/LEVEL. The tests give
 what is expected; but at the last LEVEL the first fails, the second crashed, the third
 did not run, and the kernel has a problem. Some lines have what HTML would trip over.
-Gives the arguments of matrix.py and page.py, one a line.
+Prints the arguments of matrix.py and page.py, one a line.
 Exit: 0; 1 not done.
 """
 

@@ -86,7 +86,7 @@ class Report(unittest.TestCase):
         done = self.run_bench("--out", self.tmp.name)
         self.assertEqual(done.returncode, 2)
         self.assertIn("? [", done.stdout)
-        self.assertIn("not known well enough", done.stderr)
+        self.assertIn("missing or unreliable", done.stderr)
 
     def test_narrow_job_is_not_named(self):
         self.raw.write_text("\n".join(self.lines()) + "\n")

@@ -152,9 +152,9 @@ class Check(unittest.TestCase):
             return f"<!DOCTYPE html>\n<html><body>{body}</body></html>"
         self.assertEqual(htmlcheck.check(of('<p id="a">x<br><a href="#a">y</a></p><td>t</td>'), ["t"]), [])
         for body, word in (("<p>", "not closed|closes nothing"), ("<p></div></p>", "closes nothing"),
-                           ('<p id="a"></p><p id="a"></p>', "twice"), ('<a href="#b"></a>', "nothing has the id b"),
+                           ('<p id="a"></p><p id="a"></p>', "duplicate"), ('<a href="#b"></a>', "nothing has the id b"),
                            ('<img src="http://x/y">', "another machine"), ('<a href="//x"></a>', "another machine"),
-                           ("<script></script>", "stands alone"), ('<p onclick="x()"></p>', "runs"),
+                           ("<script></script>", "self-contained"), ('<p onclick="x()"></p>', "runs"),
                            ("<style>a { background: url(x) }</style>", "fetches"), ("<p>t</p>", "no cell has 't'")):
             wrong = htmlcheck.check(of(body), ["t"] if body == "<p>t</p>" else [])
             self.assertTrue(wrong, body)
