@@ -75,8 +75,11 @@ set_slow_download() {
 	fake curl 'case "$*" in *-o*) touch "$REACHED"; sleep 300 ;; esac'
 }
 set_slow_unpack() { fake xz 'touch "$REACHED"; sleep 300'; }
+# After 4 s the guest is in its tests. The process that waits for that must not outlive QEMU.
 set_reached_in_qemu() {
-	fake qemu-system-x86_64 "case \"\$*\" in *-kernel*) (sleep 4; touch $REACHED) & esac; exec $(command -v qemu-system-x86_64) \"\$@\""
+	fake qemu-system-x86_64 "case \"\$*\" in *-kernel*)
+			(timeout 4 tail -f -s 0.2 --pid=\$\$ /dev/null || touch $REACHED) & esac
+		exec $(command -v qemu-system-x86_64) \"\$@\""
 }
 set_slow_compiler() { export SLOW_CC=$REACHED; }
 
