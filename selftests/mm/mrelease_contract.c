@@ -181,10 +181,7 @@ TEST_F_TIMEOUT(contract, shared_mm, OOM_TEST_TIMEOUT_S)
 	}
 }
 
-/*
- * Copying the mm needs its lock for writing. Not with libc's fork(), which
- * writes to memory that the others use.
- */
+/* Takes the mmap_lock for writing. libc's fork() writes to shared memory. */
 static int fork_forever(void *arg)
 {
 	struct __clone_args args = { .exit_signal = SIGCHLD };
@@ -337,9 +334,11 @@ static int map_huge(void *arg)
 	char *mem = mmap(NULL, HUGE_SIZE, PROT_READ | PROT_WRITE,
 			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
-	if (mem == MAP_FAILED || madvise(mem, HUGE_SIZE, MADV_HUGEPAGE))
+	/* Its end is off the boundary of a huge page, which mmap() aligns to. */
+	if (mem == MAP_FAILED || madvise(mem, HUGE_SIZE, MADV_HUGEPAGE) ||
+	    munmap(mem + HUGE_SIZE - psize(), psize()))
 		return -1;
-	oom_touch(mem, HUGE_SIZE, psize());
+	oom_touch(mem, HUGE_SIZE - psize(), psize());
 	return 0;
 }
 
