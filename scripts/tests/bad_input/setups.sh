@@ -58,7 +58,7 @@ small_disk() {
 	mkdir -p "$1"
 	SETUP_THERE="mount -t tmpfs -o size=$2k tmpfs $1" private -m
 }
-df_lies() { fake df 'echo; echo x 99999999 0 99999999 0 /'; }
+df_lies() { fake df 'echo Avail; echo 99999999'; }
 set_full_disk() { small_disk "$build" 1000; }
 set_full_later() { small_disk "$build" "$1"; df_lies; }
 set_full_at_100k() { set_full_later 100; }
