@@ -15,8 +15,21 @@
 # @LAB@ in the letter is replaced by the address of this repository's remote "origin". If
 # there is none that others can reach, the mails say that it is not published.
 
-# mail_series [ARG...]: sets WHICH, MAIL_ID (for tags and folders) and COVER to the series
-# of mails that the first argument names: "mm" (the default) or "tests".
+# mail_args OUT [ARG...]: reads the arguments "[mm|tests] [OUT]" of a command, where OUT must
+# have a slash. Calls mail_series, and sets MAIL_OUT to that path, or to nothing.
+mail_args() {
+	local out=$1
+	shift
+	mail_series "${1:-}"
+	case ${1:-} in mm | tests) shift ;; esac
+	if [ $# -gt 1 ] || [[ ${1:-/} != */* ]]; then
+		die "usage: scripts/lab $ME [mm|tests] [$out], where $out has a slash (./$1)"
+	fi
+	MAIL_OUT=${1:-}
+}
+
+# mail_series [WHICH]: sets WHICH, MAIL_ID (for tags and folders) and COVER to the series
+# of mails: "tests", or else "mm".
 mail_series() {
 	WHICH=mm MAIL_ID=$BASE
 	if [ "${1:-}" = tests ]; then
