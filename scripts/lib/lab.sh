@@ -85,8 +85,8 @@ lab_base() {
 		die "cannot make $LAB_DIR: set LAB_DIR to a folder you can write to"
 	LAB_DIR=$(cd "$LAB_DIR" && pwd)
 	export LAB_DIR
-	[[ $LAB_DIR != *[[:space:]:]* ]] ||
-		die "'$LAB_DIR' has a space or a colon in it, which the kernel's make does not accept: set LAB_DIR to another folder"
+	[[ $LAB_DIR != *[[:space:]:,]* ]] ||
+		die "'$LAB_DIR' has a space, a colon or a comma in it, which the kernel's make or the lab does not accept: set LAB_DIR to another folder"
 	# A tree of the user is kept apart from the lab's tree. LAB_SERIES is the folder of a
 	# series that is not this clone's ("try"): all that it needs is below try/, under the
 	# same names, because paths are part of what the compiler cache looks for.
