@@ -334,7 +334,7 @@ static int map_huge(void *arg)
 	char *mem = mmap(NULL, HUGE_SIZE, PROT_READ | PROT_WRITE,
 			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
-	/* Its end is off the boundary of a huge page, which mmap() aligns to. */
+	/* mmap() aligns this to huge pages: move its end off such a boundary. */
 	if (mem == MAP_FAILED || madvise(mem, HUGE_SIZE, MADV_HUGEPAGE) ||
 	    munmap(mem + HUGE_SIZE - psize(), psize()))
 		return -1;

@@ -15,8 +15,8 @@
 #include "vm_util.h"
 #include "oom_util.h"
 
-/* Large enough to be watched, and a multiple of any huge page. */
-#define WATCHED_SIZE (128 * MiB)
+/* Large enough to be watched, and a multiple of any huge page: 128 MiB or more. */
+#define WATCHED_SIZE (32768L * psize())
 #define NR_VMAS 64
 #define MAX_ROUNDS 10
 
