@@ -288,23 +288,32 @@ static int exit_main_thread(void *arg)
 	return syscall(__NR_exit, 0);
 }
 
-/* Nobody else is killed while a victim, or its last thread, is in exit_mmap(). */
-TEST_F_TIMEOUT(oom_memcg, exiting_victim, OOM_TEST_TIMEOUT_S)
+static void check_exiting(struct __test_metadata *_metadata, struct oom_test *test,
+			  int (*setup)(void *arg), int (*other)(void *arg))
 {
-	static int (* const setups[])(void *arg) = {
-		oom_map_victim, oom_map_threaded_victim, exit_main_thread,
-	};
 	pid_t victim;
 	int round;
 
-	start_bystanders(_metadata, &self->test);
-	for (round = 0; round < 9; round++) {
-		victim = oom_start(&self->test.cg, setups[round % 3], &self->test);
+	start_bystanders(_metadata, test);
+	for (round = 0; round < 6; round++) {
+		victim = oom_start(&test->cg, round % 2 ? other : setup, test);
 		ASSERT_GT(victim, 0);
-		ASSERT_GE(oom_force(&self->test.cg), 0);
+		ASSERT_GE(oom_force(&test->cg), 0);
 		ASSERT_TRUE(poll_until(oom_is_dead(victim)));
-		ASSERT_TRUE(bystanders_live(&self->test));
+		ASSERT_TRUE(bystanders_live(test));
 	}
+}
+
+/* Nobody else is killed while a victim is in exit_mmap(). */
+TEST_F_TIMEOUT(oom_memcg, exiting_victim, OOM_TEST_TIMEOUT_S)
+{
+	check_exiting(_metadata, &self->test, oom_map_victim, oom_map_victim);
+}
+
+/* The same for the last thread of a victim. */
+TEST_F_TIMEOUT(oom_memcg, exiting_last_thread, OOM_TEST_TIMEOUT_S)
+{
+	check_exiting(_metadata, &self->test, exit_main_thread, oom_map_threaded_victim);
 }
 
 /*
