@@ -8,6 +8,7 @@
 #   same    the image is the same as that of the level below, which is DETAIL
 #   broken  DETAIL is the reason
 #   again   the level was booted a second time; DETAIL is the folder of these logs
+#   few     the same, with only some of the test programs
 
 state() {
 	printf '%s\t%s\t%s\n' "$1" "$2" "${3//$'\t'/ }" >>"$TMP/states"
@@ -24,13 +25,36 @@ boot_level() {
 # boot_again NAME DIR: boots the level a second time. No patch is blamed for what differs
 # between the two boots.
 boot_again() {
+	rm -rf "$2-again"
 	if FRESH=1 boot_level "$1" "$2-again"; then state "$1" again "$2-again"; fi
+}
+
+# boot_few NAME BELOW DIR: if tests are worse than at level BELOW in both boots of NAME, boots
+# both levels MORE_BOOTS times with only the programs of these tests. If a test fails in every
+# second run of any kernel, one patch in eight would be blamed for it: the level below
+# passes once, and this one fails twice. With four more boots of both, one in two thousand.
+MORE_BOOTS=4
+boot_few() {
+	local name=$1 below=$2 dir=$3 programs level n INITRAMFS=$INITRAMFS
+	programs=$(python3 "$LIB/try_report.py" --programs "$LOGS/$below" "$dir" "$dir-again") || exit 1
+	[ -n "$programs" ] || return 0
+	say "  worse in both boots: $(paste -sd' ' <<<"$programs"); booting both levels $MORE_BOOTS times with only that"
+	rm -rf "$TMP/few"
+	mkdir -p "$TMP/few/kselftest"
+	echo "$programs" >"$TMP/few/kselftest/kselftest-list.txt"
+	add_to_initramfs "$INITRAMFS" "$TMP/few" "$TMP/few.gz"
+	INITRAMFS=$TMP/few.gz
+	for ((n = 1; n <= MORE_BOOTS; n++)); do
+		for level in "$below" "$name"; do
+			if FRESH=1 boot_level "$level" "$LOGS/$level-few-$n"; then state "$level" few "$LOGS/$level-few-$n"; fi
+		done
+	done
 }
 
 # try_level NAME BELOW: builds a level, and boots it unless level BELOW has the same image.
 # Sets last to NAME if there are results.
 try_level() {
-	local name=$1 below=$2 dir=$LOGS/$1 image
+	local name=$1 below=$2 dir=$LOGS/$1 image booted
 	image=$(image_of "$1" lean)
 	if ! run "$COMMANDS/build" "$name" lean 2>"$TMP/err"; then
 		cat "$TMP/err" >&2
@@ -56,9 +80,14 @@ try_level() {
 	state "$name" booted "$dir"
 	if [ -z "$below" ]; then
 		boot_again "$name" "$dir"
-	elif ! python3 "$LIB/try_report.py" --worse "$LOGS/$(booted_as "$below")" "$dir"; then
+		last=$name
+		return
+	fi
+	booted=$(booted_as "$below")
+	if ! python3 "$LIB/try_report.py" --worse "$LOGS/$booted" "$dir"; then
 		say "  worse than the level below: booting it again"
 		boot_again "$name" "$dir"
+		[ ! -d "$dir-again" ] || boot_few "$name" "$booted" "$dir"
 	fi
 	last=$name
 }

@@ -4,6 +4,7 @@
 
 Usage: try_report.py --work DIR --out DIR
        try_report.py --worse BELOW DIR
+       try_report.py --programs BELOW DIR...
        try_report.py --state DIR
 
 DIR of --work is the work folder of "lab try". It has "states" (see lib/try_levels.sh),
@@ -11,7 +12,8 @@ DIR of --work is the work folder of "lab try". It has "states" (see lib/try_leve
 the test programs and what each patch changed; writes matrix.md with every test, and
 report.txt, to DIR of --out. A test whose result differs between two boots of a level is
 unstable: it is ignored at that level, and, if that level is the base, at every level.
---worse compares two boots. --state prints the reason if a boot did not run the tests.
+--worse compares two boots. --programs prints the programs of the tests that are worse than
+in boot BELOW in each of the other boots. --state prints the reason if a boot did not run the tests.
 Exit: 0 nothing got worse; 2 a test got worse, or a level is broken; 1 the input is not
 valid.
 """
@@ -63,17 +65,25 @@ def plain_problem(text):
     return try_dmesg.normal(re.sub(r"\S+/\S+\.(log|gz)(:\d+:)?", "", text))
 
 
-def changes(before, after, unstable):
-    """Returns (text, worse) for each change of a test, and of the boot as a whole."""
-    out = []
+def test_changes(before, after):
+    """Yields (name, text, worse) for each test whose result changed."""
     for name in [*before["tests"], *(n for n in after["tests"] if n not in before["tests"])]:
-        if name in unstable:
-            continue
         old, new = (lv["tests"].get(name) for lv in (before, after))
         what, worse = direction(old and old["result"], new and new["result"])
         if what:
             detail = f" ({new['detail']})" if new and new["detail"] and new["result"] != "pass" else ""
-            out.append((f"{name}: {what}{detail}", worse))
+            yield name, f"{name}: {what}{detail}", worse
+
+
+def worse_programs(before, boots):
+    """Returns the programs of the tests that are worse in each boot."""
+    worse = [[name for name, _, bad in test_changes(before, after) if bad] for after in boots]
+    return list(dict.fromkeys(n.split("/")[0] for n in worse[0] if all(n in other for other in worse)))
+
+
+def changes(before, after, unstable):
+    """Returns (text, worse) for each change of a test, and of the boot as a whole."""
+    out = [(text, worse) for name, text, worse in test_changes(before, after) if name not in unstable]
     known = {plain_problem(p) for p in before["problems"]}
     out += [(p, True) for p in after["problems"] if plain_problem(p) not in known]
     return out
@@ -85,19 +95,34 @@ class Level:
     def __init__(self, name, state, detail):
         self.name, self.state, self.detail = name, state, detail
         self.boots, self.unstable = [], set()
+        self.results = []       # the results of each boot, those of "few" included
+        self.few = set()        # the tests that ran in these
         self.data = {"name": name, "cached": detail.split(":")[0], "seconds": 0, "problems": [detail], "tests": {}}
 
     def add_boot(self, directory):
         got = load(directory, self.name)
         self.boots.append(pathlib.Path(directory))
+        self.results.append(got["tests"])
         if len(self.boots) == 1:
             self.data = got
             return
         names = self.data["tests"].keys() | got["tests"].keys()
-        self.unstable = {n for n in names if self.result(n) != got["tests"].get(n, {}).get("result")}
+        self.unstable |= {n for n in names if self.result(n) != got["tests"].get(n, {}).get("result")}
         # The patch is not blamed for problems that the second boot does not have.
         known = {plain_problem(p) for p in got["problems"]}
         self.data["problems"] = [p for p in self.data["problems"] if plain_problem(p) in known]
+
+    def add_few(self, directory):
+        """Adds a boot that ran some of the programs only."""
+        tests = load(directory, self.name)["tests"]
+        self.results.append(tests)
+        self.few |= tests.keys()
+        self.unstable |= {n for n, t in tests.items() if self.result(n) != t["result"]}
+
+    def failed(self, name):
+        """Returns in how many of the boots that ran it a test did not pass."""
+        ran = [tests[name]["result"] for tests in self.results if name in tests]
+        return f"{sum(r != 'pass' for r in ran)} of {len(ran)}"
 
     def result(self, name):
         return self.data["tests"].get(name, {}).get("result")
@@ -107,15 +132,16 @@ def read_states(path):
     levels = []
     for line in path.read_text(encoding="utf-8").splitlines():
         name, state, detail = line.split("\t")
-        if state == "again":
-            levels[-1].add_boot(detail)
+        if state in ("again", "few"):
+            level = next(lv for lv in levels if lv.name == name)
+            (level.add_boot if state == "again" else level.add_few)(detail)
             continue
         level = Level(name, state, detail)
         if state == "booted":
             level.add_boot(detail)
         elif state == "same":
             below = next(lv for lv in levels if lv.name == detail)
-            level.boots, level.unstable = below.boots, below.unstable
+            level.boots, level.unstable, level.results = below.boots, below.unstable, below.results
             level.data = {**below.data, "name": name, "cached": "same image", "problems": []}
         levels.append(level)
     return levels
@@ -161,11 +187,15 @@ def sections(levels, work):
         if level.state == "broken":
             parts.append(("broken", [level.detail]))
         else:
-            found = changes(below.data, level.data, base.unstable | below.unstable | level.unstable)
+            unstable = base.unstable | below.unstable | level.unstable
+            found = changes(below.data, level.data, unstable)
             worse = any(w for _, w in found)
             parts.append(("tests", [("WORSE " if w else "") + text for text, w in sorted(found, key=lambda f: not f[1])]))
-            unsure = sorted(level.unstable - base.unstable) if level.boots != below.boots else []
-            parts.append(("unstable, differs between two boots of this level", unsure))
+            unsure = [] if level.boots == below.boots else sorted(
+                (level.unstable - base.unstable) |
+                {n for n, _, bad in test_changes(below.data, level.data) if bad and n in unstable & level.few})
+            parts.append(("unstable, differs between boots of one kernel", [
+                f"{n}: no pass in {level.failed(n)} boots, in {below.failed(n)} at the level below" for n in unsure]))
             parts.append(("new in the kernel log", log_news(level, below, base)))
             below = level
         parts.append(("new compiler warnings (W=1)", read_lines(work / "warnings" / level.name)))
@@ -201,7 +231,7 @@ def report(work, out):
 
     tail = []
     if levels[0].unstable:
-        tail += ["ignored, because they differ between two boots of the base:",
+        tail += ["ignored, because they differ between boots of the base:",
                  *(f"  {n}" for n in sorted(levels[0].unstable))]
     if left:
         tail.append(f"not tested, because an earlier patch does not apply: {', '.join(left)}")
@@ -227,6 +257,7 @@ def main():
     parser.add_argument("--work", type=pathlib.Path)
     parser.add_argument("--out", type=pathlib.Path)
     parser.add_argument("--worse", nargs=2, type=pathlib.Path, metavar=("BELOW", "DIR"))
+    parser.add_argument("--programs", nargs="+", type=pathlib.Path, metavar="DIR")
     parser.add_argument("--state", type=pathlib.Path)
     args = parser.parse_args()
     try:
@@ -235,6 +266,10 @@ def main():
             return 0
         if args.worse:
             return 2 if any(w for _, w in changes(*(load(d) for d in args.worse), set())) else 0
+        if args.programs:
+            before, *boots = (load(d) for d in args.programs)
+            print("\n".join(worse_programs(before, boots)))
+            return 0
         if not args.work or not args.out:
             parser.error("--work and --out are needed")
         return report(args.work, args.out)
