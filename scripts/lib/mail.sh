@@ -25,6 +25,7 @@ mail_args() {
 	if [ $# -gt 1 ] || [[ ${1:-/} != */* ]]; then
 		die "usage: scripts/lab $ME [mm|tests] [$out], where $out has a slash (./$1)"
 	fi
+	# shellcheck disable=SC2034 # for the command
 	MAIL_OUT=${1:-}
 }
 
