@@ -23,10 +23,10 @@ boot_level() {
 }
 
 # boot_again NAME DIR: boots the level a second time. No patch is blamed for what differs
-# between the two boots.
+# between the two boots. Returns 1 if the guest did not run the tests this time.
 boot_again() {
-	rm -rf "$2-again"
-	if FRESH=1 boot_level "$1" "$2-again"; then state "$1" again "$2-again"; fi
+	FRESH=1 boot_level "$1" "$2-again" || return
+	state "$1" again "$2-again"
 }
 
 # boot_few NAME BELOW DIR: if tests are worse than at level BELOW in both boots of NAME, boots
@@ -79,15 +79,14 @@ try_level() {
 	fi
 	state "$name" booted "$dir"
 	if [ -z "$below" ]; then
-		boot_again "$name" "$dir"
+		boot_again "$name" "$dir" || true
 		last=$name
 		return
 	fi
 	booted=$(booted_as "$below")
 	if ! python3 "$LIB/try_report.py" --worse "$LOGS/$booted" "$dir"; then
 		say "  worse than the level below: booting it again"
-		boot_again "$name" "$dir"
-		[ ! -d "$dir-again" ] || boot_few "$name" "$booted" "$dir"
+		if boot_again "$name" "$dir"; then boot_few "$name" "$booted" "$dir"; fi
 	fi
 	last=$name
 }

@@ -13,7 +13,8 @@ the test programs and what each patch changed; writes matrix.md with every test,
 report.txt, to DIR of --out. A test whose result differs between two boots of a level is
 unstable: it is ignored at that level, and, if that level is the base, at every level.
 --worse compares two boots. --programs prints the programs of the tests that are worse than
-in boot BELOW in each of the other boots. --state prints the reason if a boot did not run the tests.
+in boot BELOW in each of the other boots. --state prints the reason if a boot did not run
+the tests.
 Exit: 0 nothing got worse; 2 a test got worse, or a level is broken; 1 the input is not
 valid.
 """
