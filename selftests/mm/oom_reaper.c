@@ -21,6 +21,7 @@
 
 /* Memory that the reaper leaves alone. */
 #define SHARED_SIZE (16 * MiB)
+#define NR_EXITS 12
 
 /* In memory that all processes of a test share. */
 struct oom_test {
@@ -288,6 +289,20 @@ static int exit_main_thread(void *arg)
 	return syscall(__NR_exit, 0);
 }
 
+/*
+ * The main thread is likely to exit first, and then sleeps: it waits for RCU to
+ * free its mount namespace.
+ */
+static int map_sleepy_main_thread(void *unused)
+{
+	const struct sched_param param = { .sched_priority = 1 };
+	int ret = oom_map_threaded_victim(NULL);
+
+	/* Fails in some cgroups; then the test sees less. */
+	sched_setscheduler(0, SCHED_FIFO, &param);
+	return ret || unshare(CLONE_NEWNS);
+}
+
 static void check_exiting(struct __test_metadata *_metadata, struct oom_test *test,
 			  int (*setup)(void *arg), int (*other)(void *arg))
 {
@@ -295,7 +310,7 @@ static void check_exiting(struct __test_metadata *_metadata, struct oom_test *te
 	int round;
 
 	start_bystanders(_metadata, test);
-	for (round = 0; round < 6; round++) {
+	for (round = 0; round < NR_EXITS; round++) {
 		victim = oom_start(&test->cg, round % 2 ? other : setup, test);
 		ASSERT_GT(victim, 0);
 		ASSERT_GE(oom_force(&test->cg), 0);
@@ -313,7 +328,7 @@ TEST_F_TIMEOUT(oom_memcg, exiting_victim, OOM_TEST_TIMEOUT_S)
 /* The same for the last thread of a victim. */
 TEST_F_TIMEOUT(oom_memcg, exiting_last_thread, OOM_TEST_TIMEOUT_S)
 {
-	check_exiting(_metadata, &self->test, exit_main_thread, oom_map_threaded_victim);
+	check_exiting(_metadata, &self->test, exit_main_thread, map_sleepy_main_thread);
 }
 
 /*
