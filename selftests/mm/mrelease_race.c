@@ -54,10 +54,13 @@ struct race {
 	long nr_ok;		/* of all rounds */
 };
 
-static char *map_small_vmas(size_t size)
+/* The parent maps these: a debug kernel looks at all VMAs when one is split. */
+static char *small_vmas;
+
+static char *touch_small_vmas(size_t size)
 {
-	/* 2048 VMAs with pages of 4 KiB */
-	return oom_map_vmas(size, size / psize() / 4);
+	oom_touch(small_vmas, size, psize());
+	return small_vmas;
 }
 
 static char *map_huge(size_t size)
@@ -263,7 +266,7 @@ FIXTURE_VARIANT_ADD(mrelease_race, one_vma)
 FIXTURE_VARIANT_ADD(mrelease_race, small_vmas)
 {
 	.round = race_round,
-	.map = map_small_vmas,
+	.map = touch_small_vmas,
 };
 
 FIXTURE_VARIANT_ADD(mrelease_race, thp)
@@ -292,6 +295,11 @@ FIXTURE_SETUP(mrelease_race)
 
 	if (variant->map == map_huge && (!huge || VICTIM_SIZE % huge))
 		SKIP(return, "no huge pages, or too large ones");
+	if (variant->map == touch_small_vmas) {
+		/* 2048 VMAs with pages of 4 KiB */
+		small_vmas = oom_map_vmas(VICTIM_SIZE, VICTIM_SIZE / psize() / 4);
+		ASSERT_NE(small_vmas, NULL);
+	}
 	if (oom_cgroups_create(&race->cg, true))
 		OOM_SETUP(&race->cg, false);
 	race->map = variant->map;

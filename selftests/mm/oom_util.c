@@ -284,11 +284,11 @@ char *oom_map(size_t size)
 char *oom_map_vmas(size_t size, size_t nr)
 {
 	size_t off, each = size / nr;
-	char *mem = oom_map(size);
+	char *mem = map_small_pages(size);
 
-	/* Neighbours that differ in protection do not merge. */
+	/* Neighbours that differ in this do not merge. */
 	for (off = 0; mem && off < size; off += 2 * each)
-		if (mprotect(mem + off, each, PROT_READ))
+		if (madvise(mem + off, each, MADV_DONTDUMP))
 			return NULL;
 	return mem;
 }

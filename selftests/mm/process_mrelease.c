@@ -100,7 +100,10 @@ static int map_watched(void *arg)
 	FIXTURE_DATA(mrelease) * self = arg;
 
 	self->mem = oom_map_vmas(WATCHED_SIZE, self->nr_vmas);
-	return self->mem ? 0 : -1;
+	if (!self->mem)
+		return -1;
+	oom_touch(self->mem, WATCHED_SIZE, psize());
+	return 0;
 }
 
 static void *mrelease_thread(void *arg)
