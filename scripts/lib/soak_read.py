@@ -48,6 +48,10 @@ def read(text, races):
             name, _, number = m["value"].partition(" ")
             if number.isdigit():
                 left[m["what"]][name] = int(number)
+        elif m and m["what"] == "suspends":
+            ok, failed = (int(word) for word in m["value"].split())
+            if failed or not ok:
+                problems.append(f"the kernel could not suspend {failed} of {ok + failed} times during the races")
         ended = ended or line == "lab: end"
         suspended = suspended or line == "lab: suspend ok"
     problems += [f"{race} did not run" for race in missing if race != running]

@@ -54,6 +54,12 @@ class Soak(unittest.TestCase):
         self.assertEqual(read(BEFORE + RACE + self.after + END.partition("\n")[2])[1],
                          ["the kernel cannot suspend after the races"])
 
+    def test_suspends(self):
+        self.assertEqual(read(BEFORE + RACE + "lab: suspends 7 0\n" + self.after + END)[1], [])
+        self.assertEqual(read(BEFORE + RACE + "lab: suspends 7 2\n" + self.after + END)[1],
+                         ["the kernel could not suspend 2 of 9 times during the races"])
+        self.assertEqual(len(read(BEFORE + RACE + "lab: suspends 0 0\n" + self.after + END)[1]), 1)
+
     def test_failed(self):
         race = RACE.replace("ok 1", "not ok 1")
         rounds, problems = read(BEFORE + race + self.after + END)
