@@ -54,13 +54,25 @@ struct race {
 	long nr_ok;		/* of all rounds */
 };
 
+/* Every fourth page: the faults are most of a round, and more make no difference. */
+static char *touch_some(char *mem, size_t size)
+{
+	if (mem)
+		oom_touch(mem, size, 4 * psize());
+	return mem;
+}
+
+static char *map_one_vma(size_t size)
+{
+	return touch_some(oom_map_vmas(size, 1), size);
+}
+
 /* The parent maps these: a debug kernel looks at all VMAs when one is split. */
 static char *small_vmas;
 
 static char *touch_small_vmas(size_t size)
 {
-	oom_touch(small_vmas, size, psize());
-	return small_vmas;
+	return touch_some(small_vmas, size);
 }
 
 static char *map_huge(size_t size)
@@ -75,9 +87,9 @@ static char *map_huge(size_t size)
 
 static char *map_locked(size_t size)
 {
-	char *mem = oom_map(size);
+	char *mem = oom_map_vmas(size, 1);
 
-	return mem && !mlock(mem, size) ? mem : NULL;
+	return mem && !mlock2(mem, size, MLOCK_ONFAULT) ? touch_some(mem, size) : NULL;
 }
 
 /* Returns 0, or a result that process_mrelease() must not have. */
@@ -260,7 +272,7 @@ FIXTURE_VARIANT_ADD(mrelease_race, exited)
 FIXTURE_VARIANT_ADD(mrelease_race, one_vma)
 {
 	.round = race_round,
-	.map = oom_map,
+	.map = map_one_vma,
 };
 
 FIXTURE_VARIANT_ADD(mrelease_race, small_vmas)
@@ -284,7 +296,7 @@ FIXTURE_VARIANT_ADD(mrelease_race, mlocked)
 FIXTURE_VARIANT_ADD(mrelease_race, sharers)
 {
 	.round = race_round,
-	.map = oom_map,
+	.map = map_one_vma,
 	.nr_sharers = NR_SHARERS,
 };
 
@@ -296,8 +308,8 @@ FIXTURE_SETUP(mrelease_race)
 	if (variant->map == map_huge && (!huge || VICTIM_SIZE % huge))
 		SKIP(return, "no huge pages, or too large ones");
 	if (variant->map == touch_small_vmas) {
-		/* 2048 VMAs with pages of 4 KiB */
-		small_vmas = oom_map_vmas(VICTIM_SIZE, VICTIM_SIZE / psize() / 4);
+		/* 512 VMAs with pages of 4 KiB */
+		small_vmas = oom_map_vmas(VICTIM_SIZE, VICTIM_SIZE / psize() / 16);
 		ASSERT_NE(small_vmas, NULL);
 	}
 	if (oom_cgroups_create(&race->cg, true))
