@@ -21,7 +21,6 @@
 
 /* Memory that the reaper leaves alone. */
 #define SHARED_SIZE (16 * MiB)
-#define NR_EXITS 12
 
 /* In memory that all processes of a test share. */
 struct oom_test {
@@ -304,13 +303,13 @@ static int map_sleepy_main_thread(void *unused)
 }
 
 static void check_exiting(struct __test_metadata *_metadata, struct oom_test *test,
-			  int (*setup)(void *arg), int (*other)(void *arg))
+			  int nr, int (*setup)(void *arg), int (*other)(void *arg))
 {
 	pid_t victim;
 	int round;
 
 	start_bystanders(_metadata, test);
-	for (round = 0; round < NR_EXITS; round++) {
+	for (round = 0; round < nr; round++) {
 		victim = oom_start(&test->cg, round % 2 ? other : setup, test);
 		ASSERT_GT(victim, 0);
 		ASSERT_GE(oom_force(&test->cg), 0);
@@ -322,13 +321,13 @@ static void check_exiting(struct __test_metadata *_metadata, struct oom_test *te
 /* Nobody else is killed while a victim is in exit_mmap(). */
 TEST_F_TIMEOUT(oom_memcg, exiting_victim, OOM_TEST_TIMEOUT_S)
 {
-	check_exiting(_metadata, &self->test, oom_map_victim, oom_map_victim);
+	check_exiting(_metadata, &self->test, 6, oom_map_victim, oom_map_victim);
 }
 
 /* The same for the last thread of a victim. */
 TEST_F_TIMEOUT(oom_memcg, exiting_last_thread, OOM_TEST_TIMEOUT_S)
 {
-	check_exiting(_metadata, &self->test, exit_main_thread, map_sleepy_main_thread);
+	check_exiting(_metadata, &self->test, 10, exit_main_thread, map_sleepy_main_thread);
 }
 
 /*
