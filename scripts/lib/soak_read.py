@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """soak_read.py - count the rounds of the races in a boot of "soak"
 
-Usage: soak_read.py DIR [--timed-out LIMIT] RACE...
+Usage: soak_read.py DIR [--timed-out LIMIT] [--suspend] RACE...
 
 Reads the logs in DIR of a guest that ran these races. Prints a line "TEST ROUNDS" for each
 race that passed, and to stderr each problem: a race that failed, never ended or did not run,
@@ -23,7 +23,7 @@ ROUNDS = re.compile(r"^# \S+:\d+:\w+:(?P<rounds>\d+) rounds\b")
 LEFT = {"mm_struct": 0, "cgroups": 0, "vm_area_struct": 16, "AnonPages_kB": 1024, "PageTables_kB": 128}
 
 
-def read(text, races):
+def read(text, races, suspend=False):
     """Returns the rounds of each of the races that passed, and the problems."""
     rounds, problems, running, count = {}, [], None, None
     missing = list(races)
@@ -49,6 +49,7 @@ def read(text, races):
             if number.isdigit():
                 left[m["what"]][name] = int(number)
         elif m and m["what"] == "suspends":
+            suspend = False
             ok, failed = (int(word) for word in m["value"].split())
             if failed or not ok:
                 problems.append(f"the kernel could not suspend {failed} of {ok + failed} times during the races")
@@ -57,6 +58,8 @@ def read(text, races):
     problems += [f"{race} did not run" for race in missing if race != running]
     if running:
         problems.append(f"{running} started and never ended")
+    if suspend:
+        problems.append("the suspends during the races were not counted")
     if not ended:
         problems.append("the run broke off: no end mark")
     elif not suspended:
@@ -73,13 +76,14 @@ def read(text, races):
 def main():
     parser = ktap.arguments(__doc__)
     parser.add_argument("races", nargs="+", metavar="RACE")
+    parser.add_argument("--suspend", action="store_true")
     args = parser.parse_args()
     directory = pathlib.Path(args.dir)
     console = directory / "console.log"
     if not console.exists():
         print(f"soak_read.py: no console.log in {directory}", file=sys.stderr)
         return 1
-    rounds, problems = read(ktap.lines(directory / "ktap.log"), args.races)
+    rounds, problems = read(ktap.lines(directory / "ktap.log"), args.races, args.suspend)
     dmesg = directory / "dmesg.log.gz"
     problems = (ktap.parse_console(ktap.lines(console), console)
                 or ktap.parse_console(ktap.lines(dmesg), dmesg)) + problems

@@ -28,8 +28,8 @@ ok 1 mrelease_race.thp.exit
 END = "lab: suspend ok\nlab: plan exit 0\nlab: end\n"
 
 
-def read(text, races=("mrelease_race.thp.exit",)):
-    return soak_read.read(text.splitlines(), races)
+def read(text, races=("mrelease_race.thp.exit",), suspend=False):
+    return soak_read.read(text.splitlines(), races, suspend)
 
 
 class Soak(unittest.TestCase):
@@ -59,6 +59,9 @@ class Soak(unittest.TestCase):
         self.assertEqual(read(BEFORE + RACE + "lab: suspends 7 2\n" + self.after + END)[1],
                          ["the kernel could not suspend 2 of 9 times during the races"])
         self.assertEqual(len(read(BEFORE + RACE + "lab: suspends 0 0\n" + self.after + END)[1]), 1)
+        self.assertEqual(read(BEFORE + RACE + self.after + END, suspend=True)[1],
+                         ["the suspends during the races were not counted"])
+        self.assertEqual(read(BEFORE + RACE + "lab: suspends 7 0\n" + self.after + END, suspend=True)[1], [])
 
     def test_failed(self):
         race = RACE.replace("ok 1", "not ok 1")
