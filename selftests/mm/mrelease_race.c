@@ -54,7 +54,7 @@ struct race {
 	long nr_ok;		/* of all rounds */
 };
 
-/* Every fourth page: the faults are most of a round, and more make no difference. */
+/* Only every fourth page, because page faults take most of a round. */
 static char *touch_some(char *mem, size_t size)
 {
 	if (mem)
@@ -67,7 +67,7 @@ static char *map_one_vma(size_t size)
 	return touch_some(oom_map_vmas(size, 1), size);
 }
 
-/* The parent maps these: a debug kernel looks at all VMAs when one is split. */
+/* Mapped once, by the parent: a debug kernel looks at all VMAs to split one. */
 static char *small_vmas;
 
 static char *touch_small_vmas(size_t size)

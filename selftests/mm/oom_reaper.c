@@ -297,7 +297,7 @@ static int map_sleepy_main_thread(void *unused)
 	const struct sched_param param = { .sched_priority = 1 };
 	int ret = oom_map_threaded_victim(NULL);
 
-	/* Fails in some cgroups; then the test sees less. */
+	/* Fails in some cgroups; then the main thread is rarely the first. */
 	sched_setscheduler(0, SCHED_FIFO, &param);
 	return ret || unshare(CLONE_NEWNS);
 }

@@ -131,7 +131,7 @@ int oom_kill_one(void);
 long oom_touch(char *mem, size_t size, size_t step);
 /* Map private memory without huge pages, and touch each page of it. */
 char *oom_map(size_t size);
-/* The same, as @nr VMAs, and not touched. */
+/* Map such memory as @nr VMAs, and do not touch it. */
 char *oom_map_vmas(size_t size, size_t nr);
 /* For oom_start(): map memory, and be the OOM killer's first or second choice. */
 int oom_map_victim(void *unused);
