@@ -31,6 +31,7 @@ ROWS = (
     ("frozen sharer exits, without a thaw", "oom.global.frozen_sharer"),
     ("no bystander is killed: the victim exits", "oom_memcg.exiting_victim"),
     ("... its last thread exits", "oom_memcg.exiting_last_thread"),
+    ("... a limit is lowered", "oom_memcg.limit_lowered"),
     ("... its mm is in a frozen process", "oom_memcg.bystanders_live"),
     ("... and it is a zombie", "oom_memcg.bystanders_live_zombie"),
     ("highest vma first", "mrelease.highest_vma_first"),

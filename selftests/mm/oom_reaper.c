@@ -9,6 +9,8 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
@@ -328,6 +330,51 @@ TEST_F_TIMEOUT(oom_memcg, exiting_victim, OOM_TEST_TIMEOUT_S)
 TEST_F_TIMEOUT(oom_memcg, exiting_last_thread, OOM_TEST_TIMEOUT_S)
 {
 	check_exiting(_metadata, &self->test, 10, exit_main_thread, map_sleepy_main_thread);
+}
+
+/*
+ * exit_mmap() collects pages, to free many at once. It frees what it has when it
+ * unmaps dirty shared memory, so this victim unmaps that first.
+ */
+static int map_private_victim(void *arg)
+{
+	struct oom_cgroups *cg = arg;
+	FILE *maps = fopen("/proc/self/maps", "r");
+	unsigned long start, end;
+	char line[512], mode[5];
+
+	if (!maps || !oom_map(OOM_VICTIM_SIZE))
+		return -1;
+	cg->ready = true;
+	while (fgets(line, sizeof(line), maps))
+		if (sscanf(line, "%lx-%lx %4s", &start, &end, mode) == 3 &&
+		    !strcmp(mode, "rw-s") && munmap((void *)start, end - start))
+			return -1;
+	return oom_set_score_adj(1000) || oom_wait_for_kill(NULL);
+}
+
+/*
+ * A lower limit needs most of the victim's memory. Nobody else is killed while
+ * that comes back, although the kernel searches for a victim all the time.
+ */
+TEST_F_TIMEOUT(oom_memcg, limit_lowered, OOM_TEST_TIMEOUT_S)
+{
+	struct oom_cgroups *cg = &self->test.cg;
+	pid_t victim;
+	long used;
+	int round;
+
+	start_bystanders(_metadata, &self->test);
+	for (round = 0; round < 10; round++) {
+		ASSERT_EQ(cg_write(cg->memcg, "memory.max", "max"), 0);
+		victim = oom_start(cg, map_private_victim, cg);
+		ASSERT_GT(victim, 0);
+		ASSERT_TRUE(poll_until(proc_read_strstr(victim, false, "oom_score_adj", "-1000")));
+		used = cg_read_long(cg->memcg, "memory.current");
+		ASSERT_EQ(oom_set_limit(cg, used - OOM_VICTIM_SIZE + OOM_LEFT_SIZE), 0);
+		ASSERT_TRUE(poll_until(oom_is_dead(victim)));
+		ASSERT_TRUE(bystanders_live(&self->test));
+	}
 }
 
 /*
