@@ -31,7 +31,7 @@ ROWS = (
     ("frozen sharer exits, without a thaw", "oom.global.frozen_sharer"),
     ("no bystander is killed: the victim exits", "oom_memcg.exiting_victim"),
     ("... its last thread exits", "oom_memcg.exiting_last_thread"),
-    ("... a limit is lowered", "oom_memcg.limit_lowered"),
+    ("... and all of its memory is needed", "oom_memcg.exiting_private_victim"),
     ("... its mm is in a frozen process", "oom_memcg.bystanders_live"),
     ("... and it is a zombie", "oom_memcg.bystanders_live_zombie"),
     ("highest vma first", "mrelease.highest_vma_first"),

@@ -304,17 +304,25 @@ static int map_sleepy_main_thread(void *unused)
 	return ret || unshare(CLONE_NEWNS);
 }
 
+/*
+ * A new limit needs @bytes of the victim's memory. The kernel searches for a
+ * victim all the time until they are free.
+ */
 static void check_exiting(struct __test_metadata *_metadata, struct oom_test *test,
-			  int nr, int (*setup)(void *arg), int (*other)(void *arg))
+			  int nr, int (*setup)(void *arg), int (*other)(void *arg),
+			  size_t bytes)
 {
+	char *memcg = test->cg.memcg;
 	pid_t victim;
 	int round;
 
 	start_bystanders(_metadata, test);
 	for (round = 0; round < nr; round++) {
+		ASSERT_EQ(cg_write(memcg, "memory.max", "max"), 0);
 		victim = oom_start(&test->cg, round % 2 ? other : setup, test);
 		ASSERT_GT(victim, 0);
-		ASSERT_GE(oom_force(&test->cg), 0);
+		ASSERT_TRUE(poll_until(proc_read_strstr(victim, false, "oom_score_adj", "-1000")));
+		ASSERT_EQ(oom_set_limit(&test->cg, cg_read_long(memcg, "memory.current") - bytes), 0);
 		ASSERT_TRUE(poll_until(oom_is_dead(victim)));
 		ASSERT_TRUE(bystanders_live(test));
 	}
@@ -323,13 +331,14 @@ static void check_exiting(struct __test_metadata *_metadata, struct oom_test *te
 /* Nobody else is killed while a victim is in exit_mmap(). */
 TEST_F_TIMEOUT(oom_memcg, exiting_victim, OOM_TEST_TIMEOUT_S)
 {
-	check_exiting(_metadata, &self->test, 6, oom_map_victim, oom_map_victim);
+	check_exiting(_metadata, &self->test, 6, oom_map_victim, oom_map_victim, OOM_FREE_SIZE);
 }
 
 /* The same for the last thread of a victim. */
 TEST_F_TIMEOUT(oom_memcg, exiting_last_thread, OOM_TEST_TIMEOUT_S)
 {
-	check_exiting(_metadata, &self->test, 10, exit_main_thread, map_sleepy_main_thread);
+	check_exiting(_metadata, &self->test, 10, exit_main_thread, map_sleepy_main_thread,
+		      OOM_FREE_SIZE);
 }
 
 /*
@@ -338,14 +347,14 @@ TEST_F_TIMEOUT(oom_memcg, exiting_last_thread, OOM_TEST_TIMEOUT_S)
  */
 static int map_private_victim(void *arg)
 {
-	struct oom_cgroups *cg = arg;
+	struct oom_test *test = arg;
 	FILE *maps = fopen("/proc/self/maps", "r");
 	unsigned long start, end;
 	char line[512], mode[5];
 
 	if (!maps || !oom_map(OOM_VICTIM_SIZE))
 		return -1;
-	cg->ready = true;
+	test->cg.ready = true;
 	while (fgets(line, sizeof(line), maps))
 		if (sscanf(line, "%lx-%lx %4s", &start, &end, mode) == 3 &&
 		    !strcmp(mode, "rw-s") && munmap((void *)start, end - start))
@@ -353,28 +362,11 @@ static int map_private_victim(void *arg)
 	return oom_set_score_adj(1000) || oom_wait_for_kill(NULL);
 }
 
-/*
- * A lower limit needs most of the victim's memory. Nobody else is killed while
- * that comes back, although the kernel searches for a victim all the time.
- */
-TEST_F_TIMEOUT(oom_memcg, limit_lowered, OOM_TEST_TIMEOUT_S)
+/* The same if nearly all of the victim's memory is needed. */
+TEST_F_TIMEOUT(oom_memcg, exiting_private_victim, OOM_TEST_TIMEOUT_S)
 {
-	struct oom_cgroups *cg = &self->test.cg;
-	pid_t victim;
-	long used;
-	int round;
-
-	start_bystanders(_metadata, &self->test);
-	for (round = 0; round < 10; round++) {
-		ASSERT_EQ(cg_write(cg->memcg, "memory.max", "max"), 0);
-		victim = oom_start(cg, map_private_victim, cg);
-		ASSERT_GT(victim, 0);
-		ASSERT_TRUE(poll_until(proc_read_strstr(victim, false, "oom_score_adj", "-1000")));
-		used = cg_read_long(cg->memcg, "memory.current");
-		ASSERT_EQ(oom_set_limit(cg, used - OOM_VICTIM_SIZE + OOM_LEFT_SIZE), 0);
-		ASSERT_TRUE(poll_until(oom_is_dead(victim)));
-		ASSERT_TRUE(bystanders_live(&self->test));
-	}
+	check_exiting(_metadata, &self->test, 10, map_private_victim, map_private_victim,
+		      OOM_VICTIM_SIZE - OOM_LEFT_SIZE);
 }
 
 /*
