@@ -314,6 +314,7 @@ static void check_exiting(struct __test_metadata *_metadata, struct oom_test *te
 {
 	char *memcg = test->cg.memcg;
 	pid_t victim;
+	long used;
 	int round;
 
 	start_bystanders(_metadata, test);
@@ -322,7 +323,8 @@ static void check_exiting(struct __test_metadata *_metadata, struct oom_test *te
 		victim = oom_start(&test->cg, round % 2 ? other : setup, test);
 		ASSERT_GT(victim, 0);
 		ASSERT_TRUE(poll_until(proc_read_strstr(victim, false, "oom_score_adj", "-1000")));
-		ASSERT_EQ(oom_set_limit(&test->cg, cg_read_long(memcg, "memory.current") - bytes), 0);
+		used = cg_read_long(memcg, "memory.current");
+		ASSERT_EQ(oom_set_limit(&test->cg, used - bytes), 0);
 		ASSERT_TRUE(poll_until(oom_is_dead(victim)));
 		ASSERT_TRUE(bystanders_live(test));
 	}
