@@ -80,10 +80,9 @@ boot_cached() {
 	fi
 	progress "boot and tests" "$TMP/boot" "$LIB/boot-one" "$1" "$2" "$dir" || rc=$?
 	case $rc in 0 | 2) cat "$TMP/boot" ;; *) cat "$TMP/boot" >&2 ;; esac
-	if [ "$rc" = 0 ]; then
-		cache_drop boots "$key"
-		cache_put boots "$key" "$dir"/*
-	fi
+	# One that has a problem now is not to be taken for granted later.
+	case $rc in 0 | 2) cache_drop boots "$key" ;; esac
+	if [ "$rc" = 0 ]; then cache_put boots "$key" "$dir"/*; fi
 	[ "$rc" != 2 ] || rc=0
 	return "$rc"
 }

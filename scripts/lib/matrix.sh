@@ -54,7 +54,9 @@ boot_levels() {
 # boot_each FLAVOUR: builds and boots the levels in $TMP/levels. Sets boot_results, for
 # matrix.py.
 boot_each() {
-	local flavour=$1 level image dir t seconds count n=0 built=0 booted=0
+	local flavour=$1 level image kernel dir t seconds count n=0 built=0 booted=0
+	local fresh=${FRESH:-} FRESH
+	local -A repeated=()
 	count=$(wc -l <"$TMP/levels")
 	boot_results=()
 	while read -r level _ <&3; do
@@ -71,7 +73,11 @@ boot_each() {
 			say "  accelerator: $ACCEL, ${SMP:-2} CPUs"
 		fi
 		dir=$LOGS/$level${flavour#lean}
+		# With FRESH, a kernel that many levels share is booted once.
+		kernel=$(readlink -f "$image")
+		if [ -n "${repeated[$kernel]:-}" ]; then FRESH=''; else FRESH=$fresh; fi
 		boot_cached "$image" "$INITRAMFS" "$dir" || exit 1
+		repeated[$kernel]=1
 		booted=$((booted + SECONDS - t))
 		boot_results+=("$level=${boot_was_cached:+cached:}$dir/result.json")
 		note_level "$level" "$image" "$dir" "$seconds"
