@@ -79,9 +79,14 @@ boot_cached() {
 		rm -rf "$dir"
 	fi
 	progress "boot and tests" "$TMP/boot" "$LIB/boot-one" "$1" "$2" "$dir" || rc=$?
-	case $rc in 0 | 2) cat "$TMP/boot" ;; *) cat "$TMP/boot" >&2 ;; esac
-	# One that has a problem now is not to be taken for granted later.
-	case $rc in 0 | 2) cache_drop boots "$key" ;; esac
+	case $rc in
+	0 | 2)
+		cat "$TMP/boot"
+		# Also with a problem: the next run must not take the old result.
+		cache_drop boots "$key"
+		;;
+	*) cat "$TMP/boot" >&2 ;;
+	esac
 	if [ "$rc" = 0 ]; then cache_put boots "$key" "$dir"/*; fi
 	[ "$rc" != 2 ] || rc=0
 	return "$rc"
@@ -127,20 +132,20 @@ pack_guest() {
 
 # guest_initramfs: makes INITRAMFS, which is the same for each level of each base: the
 # selftests that kselftest-tar packs, busybox, bash, the libraries that they need, and
-# guest/init. The result is cached.
+# guest/init. The result is cached. Sets KSELFTEST_TAR, the packed selftests.
 guest_initramfs() {
-	local tar key
+	local key
 	need_machine
 	run "$COMMANDS/kselftest-tar" || exit 1
-	tar=$LAB_DIR/results/kselftest-$GUEST_ARCH.tar.gz
+	KSELFTEST_TAR=$LAB_DIR/results/kselftest-$GUEST_ARCH.tar.gz
 	guest_programs
-	key=$({ cat "$tar" "${GUEST_PROGRAMS[@]}" "$TOP/scripts/guest/init"
+	key=$({ cat "$KSELFTEST_TAR" "${GUEST_PROGRAMS[@]}" "$TOP/scripts/guest/init"
 		declare -f add_to_initramfs pack_guest guest_libraries; } | sha)
 	if [ ! -f "$CACHE/initramfs/$key/initramfs.gz" ]; then
 		need_space 1
 		rm -rf "$TMP/guest"
 		mkdir "$TMP/guest"
-		tar -xzf "$tar" -C "$TMP/guest"
+		tar -xzf "$KSELFTEST_TAR" -C "$TMP/guest"
 		pack_guest "$TMP/guest" "$TMP/initramfs.gz"
 		cache_put initramfs "$key" "$TMP/initramfs.gz"
 	fi

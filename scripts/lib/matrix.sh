@@ -74,7 +74,7 @@ boot_each() {
 		fi
 		dir=$LOGS/$level${flavour#lean}
 		# With FRESH, a kernel that many levels share is booted once.
-		kernel=$(readlink -f "$image")
+		kernel=$(cache_key "$image")
 		if [ -n "${repeated[$kernel]:-}" ]; then FRESH=''; else FRESH=$fresh; fi
 		boot_cached "$image" "$INITRAMFS" "$dir" || exit 1
 		repeated[$kernel]=1
