@@ -101,7 +101,8 @@ once_key() {
 	fi
 	echo "${1##*/}-$(
 		{
-			echo "$BASE ${ACCEL:-} ${SMP:-} ${MEM:-} ${CPU:-} ${KARGS:-}"
+			echo "$BASE ${ACCEL:-} ${SMP:-} ${MEM:-} ${CPU:-} ${KARGS:-} ${QEMU:-} ${BOOT_TIMEOUT:-}"
+			echo "${BENCH_JOBS:-} ${BENCH_LEVELS:-} ${BENCH_MINUTES:-}"
 			dpkg-query -W 2>/dev/null
 			hash_files "${1#"$TOP/"}" scripts/lib configs
 			for w in $words; do

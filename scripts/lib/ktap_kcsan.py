@@ -31,7 +31,7 @@ def functions(text):
     """The names of the functions that a C source defines."""
     names = {name for line in DEFINITION.findall(text) for name in re.findall(r"(\w+)\s*\(", line)}
     for name in SYSCALL.findall(text):
-        names |= {prefix + name for prefix in ("__do_sys_", "__se_sys_", "__x64_sys_")}
+        names |= {prefix + name for prefix in ("__do_sys_", "__se_sys_", "__x64_sys_", "__arm64_sys_")}
     return names
 
 

@@ -72,7 +72,8 @@ boot_each() {
 			choose_accel "$image" "$INITRAMFS"
 			say "  accelerator: $ACCEL, ${SMP:-2} CPUs"
 		fi
-		dir=$LOGS/$level${flavour#lean}
+		dir=$LOGS/$level-$flavour
+		dir=${dir%-lean}
 		# With FRESH, a kernel that many levels share is booted once.
 		kernel=$(cache_key "$image")
 		if [ -n "${repeated[$kernel]:-}" ]; then FRESH=''; else FRESH=$fresh; fi
