@@ -148,8 +148,7 @@ built_objects() {
 
 # Files that include the headers that the stack touches, and use what it changes there.
 # There are hundreds more that only include them.
-HEADER_USERS=(kernel/freezer.c kernel/signal.c kernel/cgroup/freezer.c kernel/cgroup/legacy_freezer.c
-	mm/mmap.c mm/nommu.c)
+HEADER_USERS=(kernel/freezer.c kernel/signal.c kernel/cgroup/freezer.c kernel/cgroup/legacy_freezer.c)
 
 # compile_touched FLAVOUR [VARIANT]: compiles the .c files of the kernel that the stack
 # changes, and HEADER_USERS, at each level, with that config and W=1. A warning that the base

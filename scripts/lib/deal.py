@@ -26,7 +26,7 @@ import sys
 STAGES = ("fetch", "selftests", "first", "wide", "next", "boot")
 # These files are not part of the kernel: see source_id in lib/tree.sh.
 NO_KERNEL = re.compile(r"Documentation/|MAINTAINERS$|tools/testing/")
-WIDE = re.compile(r"include/linux/sched(\.h|/)")
+WIDE = re.compile(r"include/linux/(sched(\.h|/)|mm_types\.h)")
 # With more bases than this, there are too many orders to try: keep the given one.
 ORDERED = 6
 
