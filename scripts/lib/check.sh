@@ -102,7 +102,7 @@ once_key() {
 	echo "${1##*/}-$(
 		{
 			echo "$BASE ${ACCEL:-} ${SMP:-} ${MEM:-} ${CPU:-} ${KARGS:-} ${QEMU:-} ${BOOT_TIMEOUT:-}"
-			echo "${BENCH_JOBS:-} ${BENCH_LEVELS:-} ${BENCH_MINUTES:-}"
+			echo "${BENCH_JOBS:-} ${BENCH_LEVELS:-}"
 			dpkg-query -W 2>/dev/null
 			hash_files "${1#"$TOP/"}" scripts/lib configs
 			for w in $words; do
