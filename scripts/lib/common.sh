@@ -109,18 +109,21 @@ run() {
 # progress LABEL LOG CMD...: like run, but writes the output to LOG, and prints the seconds
 # so far and, for a kernel build, the number of objects.
 progress() {
-	local label=$1 log=$2 start=$SECONDS rc=0 n last=0 status nap=0.1 nothing
+	local label=$1 log=$2 start=$SECONDS rc=0 n last=0 status nap=0.1 pipe
 	shift 2
 	# A sleep that a signal ends would have bash print "Terminated"; a read does not.
-	exec {nothing}<> <(:)
+	exec {pipe}<> <(:)
 	set -m
 	"$@" >"$log" 2>&1 9>&- 7>&- &
 	CHILD=$!
 	set +m
 	while kill -0 "$CHILD" 2>/dev/null; do
-		read -rt "$nap" -u "$nothing" || true
+		read -rt "$nap" -u "$pipe" || true
 		[ $((SECONDS - start)) -lt 2 ] || nap=1
-		n=$(grep -cE '^ +(CC|AS|LD|AR|HOSTCC|UPD) ' "$log" || true)
+		# No $(): when a signal comes as bash 5.2 begins one, bash reads the trap as a part
+		# of it, and ends with a syntax error, or never.
+		grep -cE '^ +(CC|AS|LD|AR|HOSTCC|UPD) ' "$log" >&"$pipe" || true
+		read -rt 1 -u "$pipe" n || n=0
 		status="$label: $((SECONDS - start)) s"
 		[ "$n" = 0 ] || status+=", $n objects"
 		if [ -t 1 ]; then
@@ -132,7 +135,7 @@ progress() {
 	done
 	wait "$CHILD" || rc=$?
 	CHILD=
-	exec {nothing}<&-
+	exec {pipe}<&-
 	if [ -t 1 ]; then printf '\r\033[K'; fi
 	if [ "$rc" = 0 ]; then say "  $label: $((SECONDS - start)) s, done"; fi
 	return "$rc"
