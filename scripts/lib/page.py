@@ -132,7 +132,8 @@ class Page:
         said = got["result"] or "did not run"
         verdict = "not as expected" if texts else f"{said}, as expected"
         if kind == "known":
-            verdict += f"; fixed by {self.expected[test][1]}"
+            why, text = self.expected[test]
+            verdict += f"; {'fixed by ' if why == 'flips' else ''}{text}"
         before = self.levels[column - 1]["tests"].get(test, {}).get("result") if column else got["result"]
         cell = {"id": f"{row}-{column}", "word": word, "kind": kind, "key": None,
                 "changed": before != got["result"]}

@@ -218,6 +218,13 @@ class Matrix(unittest.TestCase):
     def test_reason_of_a_skip(self):
         self.assertTrue(self.differences(self.levels(), {**self.expected, "three": ("skip", "no root")}))
 
+    def test_any_result(self):
+        expected = {**self.expected, "two": ("any", "not ported")}
+        self.assertEqual(self.differences(self.levels(two=("pass", "fail", "skip")), expected), [])
+        levels = self.levels()
+        del levels[2]["tests"]["two"]
+        self.assertEqual([d[:2] for d in self.differences(levels, expected)], [("0002-b", "two")])
+
     def test_missing_on_either_side(self):
         levels = self.levels()
         del levels[2]["tests"]["two"]
@@ -241,7 +248,7 @@ class Matrix(unittest.TestCase):
             self.assertEqual(matrix.read_expected(path, "6.1", self.order[1:]), {
                 "one": ("flips", "0001-a"), "two": ("flips", "0002-b"), "three": ("pass", ""), "four": ("pass", "")})
             for bad in ("one", "one maybe", "one flips 0009", "one flips base", "one flips 000", "one flips",
-                        "one skip", "one pass 0001", "one pass\none pass", "one [6.1] pass\none [6.12 6.1] skip x",
+                        "one skip", "one any", "one pass 0001", "one pass\none pass", "one [6.1] pass\none [6.12 6.1] skip x",
                         "one 6.1 pass", "one [6.1 pass"):
                 path.write_text(bad + "\n")
                 with self.assertRaises(matrix.BadInput, msg=bad):
