@@ -1,0 +1,486 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A process that has let go of its mm still has memory to free: shared memory,
+ * files, pipes, page tables. Test that the OOM killer kills nobody else while it
+ * does so, and that it does not wait for long, nor for those who have nothing.
+ */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "kselftest_harness.h"
+#include "cgroup_util.h"
+#include "oom_util.h"
+
+/* A new limit needs that much of what a victim has. */
+#define NEEDED_SIZE (OOM_VICTIM_SIZE - 14 * MiB)
+/* The OOM killer puts a kill off for that long, and not again after that. */
+#define PUT_OFF_MS 1000
+/* Long enough for an OOM on a slow machine, and for a report on its console. */
+#define SOON_MS (PUT_OFF_MS * 3 / 4)
+/* What a test's other processes may need before the OOM. */
+#define ROOM_SIZE MiB
+
+#define NR_STUCK 10
+#define NR_FORKERS 4
+#define NR_ROUNDS 3
+
+FIXTURE(exits)
+{
+	struct oom_cgroups cg;
+	int (*fill)(void);
+	pid_t bystanders[2];
+	atomic_int thread;
+	atomic_int victim;
+	atomic_long ms;
+	int pipe[2], uffd;
+};
+
+FIXTURE_SETUP(exits)
+{
+	OOM_SETUP(&self->cg, false);
+}
+
+FIXTURE_TEARDOWN_PARENT(exits)
+{
+	EXPECT_TRUE(oom_cgroups_undone(&self->cg));
+}
+
+static long event(struct oom_cgroups *cg, const char *name)
+{
+	return cg_read_key_long(cg->memcg, "memory.events", name);
+}
+
+static void start_bystanders(struct __test_metadata *_metadata,
+			     FIXTURE_DATA(exits) * self)
+{
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		self->bystanders[i] = oom_start(&self->cg, oom_map_bystander, NULL);
+		ASSERT_GT(self->bystanders[i], 0);
+	}
+}
+
+static int fill_private(void)
+{
+	return oom_map(OOM_VICTIM_SIZE) ? 0 : -1;
+}
+
+static int fill_shmem(void)
+{
+	return mmap(NULL, OOM_VICTIM_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED |
+		    MAP_ANONYMOUS | MAP_POPULATE, -1, 0) == MAP_FAILED ? -1 : 0;
+}
+
+static int fill_file(int fd, size_t size)
+{
+	static const char zeroes[65536];
+	size_t i;
+
+	for (i = 0; i < size; i += sizeof(zeroes))
+		if (write(fd, zeroes, sizeof(zeroes)) != sizeof(zeroes))
+			return -1;
+	return 0;
+}
+
+static int fill_memfd(void)
+{
+	int fd = memfd_create("oom_exits", 0);
+
+	return fd < 0 ? -1 : fill_file(fd, OOM_VICTIM_SIZE);
+}
+
+static int fill_pipes(void)
+{
+	int fds[2], i;
+
+	for (i = 0; i < OOM_VICTIM_SIZE / MiB; i++)
+		if (pipe(fds) || fcntl(fds[1], F_SETPIPE_SZ, MiB) < 0 ||
+		    fill_file(fds[1], MiB))
+			return -1;
+	return 0;
+}
+
+static int fill_tables(void)
+{
+	return oom_map_sparse_victim(NULL);
+}
+
+static int victim(void *arg)
+{
+	FIXTURE_DATA(exits) * self = arg;
+
+	return self->fill() ? -1 : oom_set_score_adj(1000);
+}
+
+/* Lower the limit, again and again: each time, one victim has enough. */
+static void check_limits(struct __test_metadata *_metadata,
+			 FIXTURE_DATA(exits) * self, int (*fill)(void))
+{
+	char *memcg = self->cg.memcg;
+	int round;
+	pid_t pid;
+
+	self->fill = fill;
+	start_bystanders(_metadata, self);
+	for (round = 1; round <= NR_ROUNDS; round++) {
+		ASSERT_EQ(cg_write(memcg, "memory.max", "max"), 0);
+		pid = oom_start(&self->cg, victim, self);
+		ASSERT_GT(pid, 0);
+		ASSERT_EQ(oom_set_limit(&self->cg, cg_read_long(memcg, "memory.current") -
+					NEEDED_SIZE), 0);
+		ASSERT_EQ(event(&self->cg, "oom_kill "), round);
+		ASSERT_TRUE(poll_until(oom_is_dead(pid)));
+	}
+}
+
+TEST_F_TIMEOUT(exits, shared_memory, OOM_TEST_TIMEOUT_S)
+{
+	check_limits(_metadata, self, fill_shmem);
+}
+
+TEST_F_TIMEOUT(exits, memfd, OOM_TEST_TIMEOUT_S)
+{
+	check_limits(_metadata, self, fill_memfd);
+}
+
+TEST_F_TIMEOUT(exits, pipes, OOM_TEST_TIMEOUT_S)
+{
+	check_limits(_metadata, self, fill_pipes);
+}
+
+/* RCU frees these. */
+TEST_F_TIMEOUT(exits, page_tables, OOM_TEST_TIMEOUT_S)
+{
+	check_limits(_metadata, self, fill_tables);
+}
+
+/* However often the kernel has to look whether there is memory now. */
+TEST_F_TIMEOUT(exits, limit_is_one_oom, OOM_TEST_TIMEOUT_S)
+{
+	check_limits(_metadata, self, fill_private);
+	EXPECT_EQ(event(&self->cg, "oom "), NR_ROUNDS);
+}
+
+static bool has_mm(pid_t pid)
+{
+	return oom_read_proc(pid, "status", "VmSize:") >= 0;
+}
+
+/*
+ * The kernel frees the last file first. So it is at work for some time before it
+ * frees anything that is charged to the memory cgroup.
+ */
+static int victim_with_files(void *arg)
+{
+	FIXTURE_DATA(exits) * self = arg;
+
+	return fill_memfd() || cg_enter_current(self->cg.outside) ||
+	       fill_memfd() || cg_enter_current(self->cg.memcg);
+}
+
+/* Charge more than there is, as soon as the victim has no mm any more. */
+static int charge_late(const char *cgroup, void *arg)
+{
+	FIXTURE_DATA(exits) * self = arg;
+	long long end = now_ms() + OOM_DEADLINE_MS;
+
+	self->cg.ready = true;
+	while (has_mm(self->victim))
+		if (now_ms() > end)
+			_exit(1);
+	_exit(!oom_map(OOM_FREE_SIZE));
+}
+
+/* Userspace has killed the victim, so the OOM killer did not mark it. */
+TEST_F_TIMEOUT(exits, killed_by_userspace, OOM_TEST_TIMEOUT_S)
+{
+	struct oom_cgroups *cg = &self->cg;
+	pid_t pid;
+	int status;
+
+	start_bystanders(_metadata, self);
+	self->victim = oom_start(cg, victim_with_files, self);
+	ASSERT_GT(self->victim, 0);
+	cg->ready = false;
+	pid = cg_run_nowait(cg->memcg, charge_late, self);
+	ASSERT_GT(pid, 0);
+	ASSERT_TRUE(poll_until(cg->ready));
+	ASSERT_EQ(oom_set_limit(cg, cg_read_long(cg->memcg, "memory.current") + ROOM_SIZE), 0);
+	ASSERT_EQ(kill(self->victim, SIGKILL), 0);
+	ASSERT_EQ(waitpid(pid, &status, 0), pid);
+	ASSERT_EQ(status, 0);
+	EXPECT_EQ(event(cg, "oom_kill "), 0);
+}
+
+static void check_oom(struct __test_metadata *_metadata,
+		      FIXTURE_DATA(exits) * self, int least_ms, int most_ms)
+{
+	pid_t pid = oom_start(&self->cg, oom_map_victim, NULL);
+	long ms;
+
+	ASSERT_GT(pid, 0);
+	ms = oom_force(&self->cg);
+	TH_LOG("%ld ms", ms);
+	ASSERT_GE(ms, least_ms);
+	EXPECT_LT(ms, most_ms);
+	EXPECT_TRUE(poll_until(oom_is_dead(pid)));
+}
+
+static int fork_forever(const char *cgroup, void *arg)
+{
+	struct timespec pause = { .tv_nsec = (long)arg * 4000000 };
+	pid_t pid;
+
+	for (;;) {
+		pid = fork();
+		if (!pid)
+			_exit(0);
+		waitpid(pid, NULL, 0);
+		if (arg)
+			nanosleep(&pause, NULL);
+	}
+}
+
+static void start_forkers(struct __test_metadata *_metadata,
+			  FIXTURE_DATA(exits) * self, int nr, long pause)
+{
+	pid_t pid;
+
+	while (nr--) {
+		pid = cg_run_nowait(self->cg.memcg, fork_forever, (void *)pause);
+		ASSERT_GT(pid, 0);
+	}
+}
+
+/* Somebody exits all the time: the kill is put off once, and not for ever. */
+TEST_F_TIMEOUT(exits, storm, OOM_TEST_TIMEOUT_S)
+{
+	start_forkers(_metadata, self, NR_FORKERS, 0);
+	check_oom(_metadata, self, 0, 2 * PUT_OFF_MS);
+	check_oom(_metadata, self, 0, 2 * PUT_OFF_MS);
+}
+
+/* Somebody exits every few jiffies: some searches meet that, and some do not. */
+TEST_F_TIMEOUT(exits, drizzle, OOM_TEST_TIMEOUT_S)
+{
+	start_forkers(_metadata, self, 1, 2);
+	check_oom(_metadata, self, 0, 2 * PUT_OFF_MS);
+	check_oom(_metadata, self, 0, 2 * PUT_OFF_MS);
+}
+
+/*
+ * The init of a pid namespace waits until all its processes are gone: here for
+ * a zombie that somebody else does not wait for. It has nothing to free.
+ */
+static int stuck_inits(void *arg)
+{
+	int own = open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC), i;
+	pid_t init, other;
+
+	for (i = 0; i < NR_STUCK; i++) {
+		if (setns(own, CLONE_NEWPID) || unshare(CLONE_NEWPID))
+			return -1;
+		init = fork();
+		if (!init)
+			oom_wait_for_kill(NULL);
+		other = fork();
+		if (!other)
+			_exit(0);
+		if (init < 0 || other < 0 || !poll_until(oom_is_dead(other)) ||
+		    kill(init, SIGKILL) || !poll_until(!has_mm(init)))
+			return -1;
+	}
+	return 0;
+}
+
+TEST_F_TIMEOUT(exits, stuck_inits, OOM_TEST_TIMEOUT_S)
+{
+	ASSERT_GT(oom_start(&self->cg, stuck_inits, NULL), 0);
+	check_oom(_metadata, self, 0, SOON_MS);
+}
+
+static void *ready_when_stuck(void *arg)
+{
+	FIXTURE_DATA(exits) * self = arg;
+
+	self->cg.ready = !oom_stuck_wait(self->uffd);
+	return NULL;
+}
+
+/* Be stuck in a write, with the mutex of the pipe. */
+static int write_pipe(void *arg)
+{
+	FIXTURE_DATA(exits) * self = arg;
+	char *page = oom_stuck_page(&self->uffd);
+	pthread_t thread;
+
+	if (!page || pthread_create(&thread, NULL, ready_when_stuck, self))
+		return -1;
+	return write(self->pipe[1], page, 1);
+}
+
+/* Have the pipe open, but not the same struct file as others. */
+static int open_pipe(void *arg)
+{
+	FIXTURE_DATA(exits) * self = arg;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", self->pipe[0]);
+	return open(path, O_RDONLY) < 0 ? -1 : 0;
+}
+
+/* Start processes, and kill them: they have no mm, and cannot close a file. */
+static void start_stuck(struct __test_metadata *_metadata,
+			FIXTURE_DATA(exits) * self)
+{
+	pid_t stuck[NR_STUCK];
+	int i;
+
+	ASSERT_EQ(pipe(self->pipe), 0);
+	for (i = 0; i < NR_STUCK; i++) {
+		stuck[i] = oom_start(&self->cg, open_pipe, self);
+		ASSERT_GT(stuck[i], 0);
+	}
+	ASSERT_GT(oom_start(&self->cg, write_pipe, self), 0);
+	for (i = 0; i < NR_STUCK; i++) {
+		ASSERT_EQ(kill(stuck[i], SIGKILL), 0);
+		ASSERT_TRUE(poll_until(!has_mm(stuck[i])));
+		ASSERT_FALSE(oom_is_dead(stuck[i]));
+	}
+}
+
+/* However many are stuck, a kill is put off for a second, and the next is not. */
+TEST_F_TIMEOUT(exits, stuck_exits, OOM_TEST_TIMEOUT_S)
+{
+	start_stuck(_metadata, self);
+	check_oom(_metadata, self, PUT_OFF_MS / 2, 2 * PUT_OFF_MS);
+	check_oom(_metadata, self, 0, SOON_MS);
+}
+
+static int fill_at_limit(const char *cgroup, void *arg)
+{
+	FIXTURE_DATA(exits) * self = arg;
+	long long start = now_ms();
+
+	if (!fill_memfd())
+		_exit(1);
+	self->ms = now_ms() - start;
+	_exit(0);
+}
+
+/* A charge for which nobody can be killed fails, and does not wait. */
+TEST_F_TIMEOUT(exits, nobody_to_kill, OOM_TEST_TIMEOUT_S)
+{
+	struct oom_cgroups *cg = &self->cg;
+
+	start_stuck(_metadata, self);
+	ASSERT_EQ(oom_set_limit(cg, cg_read_long(cg->memcg, "memory.current") +
+				OOM_FREE_SIZE), 0);
+	ASSERT_EQ(cg_run(cg->memcg, fill_at_limit, self), 0);
+	TH_LOG("%ld ms", self->ms);
+	EXPECT_LT(self->ms, SOON_MS);
+	EXPECT_EQ(event(cg, "oom_kill "), 0);
+}
+
+/* memory.oom.group: all of them, and each of them once. */
+TEST_F_TIMEOUT(exits, group_counted_once, OOM_TEST_TIMEOUT_S)
+{
+	struct oom_cgroups *cg = &self->cg;
+	pid_t pid[3];
+	int i;
+
+	for (i = 0; i < 3; i++) {
+		pid[i] = oom_start(cg, oom_map_bystander, NULL);
+		ASSERT_GT(pid[i], 0);
+	}
+	ASSERT_EQ(cg_write(cg->memcg, "memory.oom.group", "1"), 0);
+	ASSERT_EQ(oom_set_limit(cg, OOM_LEFT_SIZE), 0);
+	for (i = 0; i < 3; i++)
+		ASSERT_TRUE(poll_until(oom_is_dead(pid[i])));
+	EXPECT_EQ(event(cg, "oom_kill "), 3);
+	EXPECT_EQ(event(cg, "oom_group_kill "), 1);
+}
+
+static int exit_main_thread(void *arg)
+{
+	FIXTURE_DATA(exits) * self = arg;
+
+	self->thread = oom_start_thread();
+	if (self->thread < 0 || oom_map_victim(NULL))
+		return -1;
+	self->cg.ready = true;
+	return syscall(__NR_exit, 0);
+}
+
+/* What userspace has killed is no kill of the OOM killer, also in this case. */
+TEST_F_TIMEOUT(exits, killed_without_main_thread, OOM_TEST_TIMEOUT_S)
+{
+	struct oom_cgroups *cg = &self->cg;
+	int status;
+	pid_t pid;
+
+	pid = oom_start(cg, exit_main_thread, self);
+	ASSERT_GT(pid, 0);
+	ASSERT_TRUE(poll_until(!proc_read_strstr(pid, false, "status", "State:\tZ")));
+	/* It stops before it lets go of its mm. */
+	ASSERT_EQ(ptrace(PTRACE_SEIZE, self->thread, 0, PTRACE_O_TRACEEXIT), 0);
+	ASSERT_EQ(kill(pid, SIGKILL), 0);
+	ASSERT_EQ(waitpid(self->thread, &status, __WALL), self->thread);
+	ASSERT_EQ(status >> 8, SIGTRAP | (PTRACE_EVENT_EXIT << 8));
+	ASSERT_GE(oom_force(cg), 0);
+	EXPECT_EQ(event(cg, "oom_kill "), 0);
+}
+
+/* A task of high priority waits for a victim that has no other CPU. */
+static int lower_limit_first(const char *cgroup, void *arg)
+{
+	FIXTURE_DATA(exits) * self = arg;
+	struct sched_param param = { .sched_priority = 1 };
+	long long start = now_ms();
+
+	/* Fails in some cgroups. */
+	if (sched_setscheduler(0, SCHED_FIFO, &param))
+		_exit(KSFT_SKIP);
+	if (oom_set_limit(&self->cg, cg_read_long(cgroup, "memory.current") - NEEDED_SIZE))
+		_exit(1);
+	self->ms = now_ms() - start;
+	_exit(0);
+}
+
+TEST_F_TIMEOUT(exits, waits_on_one_cpu, OOM_TEST_TIMEOUT_S)
+{
+	struct oom_cgroups *cg = &self->cg;
+	int status;
+	cpu_set_t set;
+	pid_t pid;
+
+	CPU_ZERO(&set);
+	CPU_SET(sched_getcpu(), &set);
+	ASSERT_EQ(sched_setaffinity(0, sizeof(set), &set), 0);
+	self->fill = fill_private;
+	start_bystanders(_metadata, self);
+	ASSERT_GT(oom_start(cg, victim, self), 0);
+	pid = fork();
+	ASSERT_GE(pid, 0);
+	if (!pid)
+		lower_limit_first(cg->memcg, self);
+	ASSERT_EQ(waitpid(pid, &status, 0), pid);
+	if (WEXITSTATUS(status) == KSFT_SKIP)
+		SKIP(return, "no SCHED_FIFO (CONFIG_RT_GROUP_SCHED)");
+	ASSERT_EQ(status, 0);
+	TH_LOG("%ld ms", self->ms);
+	EXPECT_LT(self->ms, SOON_MS);
+	EXPECT_EQ(event(cg, "oom_kill "), 1);
+}
+
+TEST_HARNESS_MAIN
