@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""killers.py - a table of low-memory killers that kill four victims at once"""
+"""killers.py - tables of low-memory killers, and of needless kills by the OOM killer"""
 
 from stats import Figure
 from table import Table
@@ -38,4 +38,35 @@ def killers_table(data):
             cells.append(Back([v / 1000 for v in data.get(*key, "back").values()],
                               list(data.get(*key, "second").values())))
         table.add(f"{killer}, {STATES[state]}{MORE[more]}", *cells)
+    return table
+
+
+class Needless(Figure):
+    """For how long somebody waited for memory, and in how many rounds others died in vain."""
+
+    def __init__(self, stall, needless):
+        super().__init__("needless", stall, "stall")
+        self.parts = {"needless kills": Figure("needless", needless, "count")}
+        self.rounds = sum(n > 0 for n in needless)
+
+    def __str__(self):
+        text = super().__str__()
+        return f"{self.rounds} of {self.n}, {text}" if self.n else text
+
+
+def needless_table(data):
+    levels = data.on("needless")
+    if not levels:
+        return None
+    table = Table("Needless kills", "A memory cgroup has a victim of 64 MiB or more, which is enough, and two bystanders "
+                  "of 32 MiB. In how many rounds somebody else than the victim was killed; the longest stall of a "
+                  "round in ms, median and range.",
+                  ["memory of the victim, or its state; what happens", *levels])
+    for case in dict.fromkeys(k[3] for k in data.values if k[0] == "needless"):
+        cells = []
+        for level in levels:
+            key = ("needless", level, "needless", case, "-")
+            cells.append(Needless([v / 1000 for v in data.get(*key, "stall").values()],
+                                  list(data.get(*key, "needless").values())))
+        table.add(case.replace(",", ", "), *cells)
     return table

@@ -53,6 +53,7 @@ def tables(data):
         oom.real_table(data),
         oom.back_table(data),
         killers.killers_table(data),
+        killers.needless_table(data),
         reaping.reap_table(data, ("reap", "many", "rest"), "mrelease", call, MRELEASE),
         reaping.reap_table(data, ("big",), "mrelease", f"{call}, 1 GiB", "As above."),
         reaping.reap_table(data, ("four",), "mrelease", f"{call}, 4 CPUs", "As above."),

@@ -194,6 +194,15 @@ class Report(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertIn("| lmkd, frozen (v1), half of it page tables | 1000 [90-1000], 5 of 6 again | 42 [40-45] |", done.stdout)
 
+    def test_needless(self):
+        out = [line(0, level, "-", metric, value, run, "needless", "memfd,lower")
+               for run in range(6) for level, needless in (("base", run % 2), ("0007", 0))
+               for metric, value in (("stall", 40000 + run * 1000), ("needless", needless))]
+        self.raw.write_text("\n".join(out) + "\n")
+        done = self.run_bench("--out", self.tmp.name)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("| 3 of 6, 42 [40-45] | 0 of 6, 42 [40-45] |", done.stdout)
+
     def test_mlock(self):
         out = []
         for rnd in range(6):
