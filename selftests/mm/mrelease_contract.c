@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/ptrace.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -252,6 +253,20 @@ TEST_F_TIMEOUT(contract, waited_for_pinned, OOM_TEST_TIMEOUT_S)
 	EXPECT_EQ(oom_mrelease(pidfd, 0), -ESRCH);
 	EXPECT_GE(cg_read_long(self->cg.memcg, "memory.current"), OOM_VICTIM_SIZE);
 	EXPECT_FALSE(oom_is_dead(reader));
+}
+
+/* The OOM reaper has been there before, and may have given up. */
+TEST_F_TIMEOUT(contract, after_oom_reaper, OOM_TEST_TIMEOUT_S)
+{
+	pid_t pid = oom_start(&self->cg, oom_map_victim, NULL);
+
+	ASSERT_GT(pid, 0);
+	ASSERT_GT(oom_start(&self->cg, oom_map_bystander, NULL), 0);
+	/* It stops while it still has its mm. */
+	ASSERT_EQ(ptrace(PTRACE_SEIZE, pid, 0, PTRACE_O_TRACEEXIT), 0);
+	ASSERT_GE(oom_force(&self->cg), 0);
+	ASSERT_EQ(oom_mrelease_pid(pid), 0);
+	EXPECT_EQ(oom_anon_kb(pid), 0);
 }
 
 /* The walk ends at the lowest address, which is 0 unless an LSM forbids that. */

@@ -18,6 +18,7 @@
 
 #include "kselftest_harness.h"
 #include "cgroup_util.h"
+#include "vm_util.h"
 #include "oom_util.h"
 
 /* A new limit needs that much of what a victim has. */
@@ -30,7 +31,12 @@
 #define ROOM_SIZE MiB
 
 #define NR_STUCK 10
+/* A task that needs more memory needs a few charges. */
+#define MOST_OOMS 10
 #define NR_FORKERS 4
+/* A charge takes 64 pages, and has the CPU keep those that it does not need. */
+#define STOCK_PAGES 40
+#define BUSY_MS 300
 #define NR_ROUNDS 3
 
 FIXTURE(exits)
@@ -40,8 +46,9 @@ FIXTURE(exits)
 	pid_t bystanders[2];
 	atomic_int thread;
 	atomic_int victim;
+	atomic_bool stuck;	/* the writer of the pipe */
 	atomic_long ms;
-	int pipe[2], uffd;
+	int pipe[2], uffd, cpu;
 };
 
 FIXTURE_SETUP(exits)
@@ -365,6 +372,39 @@ TEST_F_TIMEOUT(exits, stuck_exits, OOM_TEST_TIMEOUT_S)
 	start_stuck(_metadata, self);
 	check_oom(_metadata, self, PUT_OFF_MS / 2, 2 * PUT_OFF_MS);
 	check_oom(_metadata, self, 0, SOON_MS);
+	/* A charge that has to try again for a second is one OOM. */
+	EXPECT_LE(event(&self->cg, "oom "), MOST_OOMS);
+}
+
+static int exit_stuck_thread(void *arg)
+{
+	FIXTURE_DATA(exits) * self = arg;
+
+	if (!unshare(CLONE_FILES) && open_pipe(self) >= 0)
+		self->thread = syscall(__NR_gettid);
+	poll_until(self->stuck);
+	return syscall(__NR_exit, 0);
+}
+
+static int start_stuck_thread(void *arg)
+{
+	FIXTURE_DATA(exits) * self = arg;
+
+	return oom_set_score_adj(-1000) ||
+	       oom_share_mm(exit_stuck_thread, CLONE_THREAD | CLONE_SIGHAND |
+			    CLONE_FILES, self) < 0 || !poll_until(self->thread);
+}
+
+/* One thread is stuck in its exit, but the other one is alive: nobody waits. */
+TEST_F_TIMEOUT(exits, live_process, OOM_TEST_TIMEOUT_S)
+{
+	ASSERT_EQ(pipe(self->pipe), 0);
+	ASSERT_GT(oom_start(&self->cg, start_stuck_thread, self), 0);
+	ASSERT_GT(oom_start(&self->cg, write_pipe, self), 0);
+	self->stuck = true;
+	ASSERT_TRUE(poll_until(!has_mm(self->thread) &&
+			       !proc_read_strstr(self->thread, false, "status", "State:\tD")));
+	check_oom(_metadata, self, 0, SOON_MS);
 }
 
 static int fill_at_limit(const char *cgroup, void *arg)
@@ -442,6 +482,26 @@ TEST_F_TIMEOUT(exits, killed_without_main_thread, OOM_TEST_TIMEOUT_S)
 	EXPECT_EQ(event(cg, "oom_kill "), 0);
 }
 
+/* Run only there; -1: on the first one allowed. Returns another one, or -1. */
+static int use_cpu(int cpu)
+{
+	int i, other = -1;
+	cpu_set_t set;
+
+	sched_getaffinity(0, sizeof(set), &set);
+	for (i = 0; i < CPU_SETSIZE && other < 0; i++) {
+		if (!CPU_ISSET(i, &set) || i == cpu)
+			continue;
+		if (cpu < 0)
+			cpu = i;
+		else
+			other = i;
+	}
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	return sched_setaffinity(0, sizeof(set), &set) ? -1 : other;
+}
+
 /* A task of high priority waits for a victim that has no other CPU. */
 static int lower_limit_first(const char *cgroup, void *arg)
 {
@@ -462,12 +522,9 @@ TEST_F_TIMEOUT(exits, waits_on_one_cpu, OOM_TEST_TIMEOUT_S)
 {
 	struct oom_cgroups *cg = &self->cg;
 	int status;
-	cpu_set_t set;
 	pid_t pid;
 
-	CPU_ZERO(&set);
-	CPU_SET(sched_getcpu(), &set);
-	ASSERT_EQ(sched_setaffinity(0, sizeof(set), &set), 0);
+	use_cpu(sched_getcpu());
 	self->fill = fill_private;
 	start_bystanders(_metadata, self);
 	ASSERT_GT(oom_start(cg, victim, self), 0);
@@ -482,6 +539,55 @@ TEST_F_TIMEOUT(exits, waits_on_one_cpu, OOM_TEST_TIMEOUT_S)
 	TH_LOG("%ld ms", self->ms);
 	EXPECT_LT(self->ms, SOON_MS);
 	EXPECT_EQ(event(cg, "oom_kill "), 1);
+}
+
+/* Charge pages until a CPU has more of them in stock than it needs, and be busy. */
+static int keep_cpu_busy(const char *cgroup, void *arg)
+{
+	FIXTURE_DATA(exits) * self = arg;
+	struct sched_param param = { .sched_priority = 1 };
+	char *mem = mmap(NULL, MiB, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	long before, after = cg_read_long(cgroup, "memory.current");
+	long long end;
+
+	use_cpu(self->cpu);
+	madvise(mem, MiB, MADV_NOHUGEPAGE);
+	do {
+		before = after;
+		*mem = 1;
+		mem += psize();
+		after = cg_read_long(cgroup, "memory.current");
+	} while (after - before < STOCK_PAGES * psize());
+	if (sched_setscheduler(0, SCHED_FIFO, &param))
+		_exit(KSFT_SKIP);
+	self->cg.ready = true;
+	for (end = now_ms() + BUSY_MS; now_ms() < end; )
+		;
+	_exit(0);
+}
+
+/* A CPU is busy, and has memory in stock: this is no reason to kill. */
+TEST_F_TIMEOUT(exits, stock_of_busy_cpu, OOM_TEST_TIMEOUT_S)
+{
+	struct oom_cgroups *cg = &self->cg;
+	int status;
+	pid_t pid;
+
+	self->cpu = use_cpu(-1);
+	if (self->cpu < 0)
+		SKIP(return, "needs two CPUs");
+	start_bystanders(_metadata, self);
+	cg->ready = false;
+	pid = cg_run_nowait(cg->memcg, keep_cpu_busy, self);
+	ASSERT_GT(pid, 0);
+	ASSERT_TRUE(poll_until(cg->ready || oom_is_dead(pid)));
+	ASSERT_EQ(oom_set_limit(cg, cg_read_long(cg->memcg, "memory.current") -
+				STOCK_PAGES * psize()), 0);
+	ASSERT_EQ(waitpid(pid, &status, 0), pid);
+	if (WEXITSTATUS(status) == KSFT_SKIP)
+		SKIP(return, "no SCHED_FIFO (CONFIG_RT_GROUP_SCHED)");
+	EXPECT_EQ(event(cg, "oom_kill "), 0);
 }
 
 TEST_HARNESS_MAIN
