@@ -36,7 +36,6 @@
 #define NR_FORKERS 4
 /* A charge takes 64 pages, and has the CPU keep those that it does not need. */
 #define STOCK_PAGES 40
-#define BUSY_MS 300
 #define NR_ROUNDS 3
 
 FIXTURE(exits)
@@ -47,6 +46,7 @@ FIXTURE(exits)
 	atomic_int thread;
 	atomic_int victim;
 	atomic_bool stuck;	/* the writer of the pipe */
+	atomic_bool seen;	/* the OOM */
 	atomic_long ms;
 	int pipe[2], uffd, cpu;
 };
@@ -562,31 +562,49 @@ static int keep_cpu_busy(const char *cgroup, void *arg)
 	if (sched_setscheduler(0, SCHED_FIFO, &param))
 		_exit(KSFT_SKIP);
 	self->cg.ready = true;
-	for (end = now_ms() + BUSY_MS; now_ms() < end; )
+	/* Time for real-time tasks is limited, and so is the wait for this one. */
+	for (end = now_ms() + SOON_MS; !self->seen && now_ms() < end; )
 		;
 	_exit(0);
+}
+
+/* Whether there was an OOM, and the process waits, or somebody was killed. */
+static bool oom_seen(struct oom_cgroups *cg, pid_t pid)
+{
+	return event(cg, "oom ") > 0 &&
+	       (event(cg, "oom_kill ") > 0 ||
+		!proc_read_strstr(pid, false, "status", "State:\tD"));
 }
 
 /* A CPU is busy, and has memory in stock: this is no reason to kill. */
 TEST_F_TIMEOUT(exits, stock_of_busy_cpu, OOM_TEST_TIMEOUT_S)
 {
 	struct oom_cgroups *cg = &self->cg;
+	pid_t busy, pid;
 	int status;
-	pid_t pid;
+	long used;
 
 	self->cpu = use_cpu(-1);
 	if (self->cpu < 0)
 		SKIP(return, "needs two CPUs");
 	start_bystanders(_metadata, self);
 	cg->ready = false;
-	pid = cg_run_nowait(cg->memcg, keep_cpu_busy, self);
-	ASSERT_GT(pid, 0);
-	ASSERT_TRUE(poll_until(cg->ready || oom_is_dead(pid)));
-	ASSERT_EQ(oom_set_limit(cg, cg_read_long(cg->memcg, "memory.current") -
-				STOCK_PAGES * psize()), 0);
+	busy = cg_run_nowait(cg->memcg, keep_cpu_busy, self);
+	ASSERT_GT(busy, 0);
+	ASSERT_TRUE(poll_until(cg->ready || oom_is_dead(busy)));
+	used = cg_read_long(cg->memcg, "memory.current");
+	pid = fork();
+	ASSERT_GE(pid, 0);
+	if (!pid)
+		_exit(oom_set_limit(cg, used - STOCK_PAGES * psize()));
+	ASSERT_TRUE(poll_until(oom_seen(cg, pid) || oom_is_dead(pid)));
+	self->seen = true;
 	ASSERT_EQ(waitpid(pid, &status, 0), pid);
+	ASSERT_EQ(status, 0);
+	ASSERT_EQ(waitpid(busy, &status, 0), busy);
 	if (WEXITSTATUS(status) == KSFT_SKIP)
 		SKIP(return, "no SCHED_FIFO (CONFIG_RT_GROUP_SCHED)");
+	EXPECT_GT(event(cg, "oom "), 0);
 	EXPECT_EQ(event(cg, "oom_kill "), 0);
 }
 
