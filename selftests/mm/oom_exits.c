@@ -482,24 +482,27 @@ TEST_F_TIMEOUT(exits, killed_without_main_thread, OOM_TEST_TIMEOUT_S)
 	EXPECT_EQ(event(cg, "oom_kill "), 0);
 }
 
-/* Run only there; -1: on the first one allowed. Returns another one, or -1. */
 static int use_cpu(int cpu)
 {
-	int i, other = -1;
 	cpu_set_t set;
 
-	sched_getaffinity(0, sizeof(set), &set);
-	for (i = 0; i < CPU_SETSIZE && other < 0; i++) {
-		if (!CPU_ISSET(i, &set) || i == cpu)
-			continue;
-		if (cpu < 0)
-			cpu = i;
-		else
-			other = i;
-	}
 	CPU_ZERO(&set);
 	CPU_SET(cpu, &set);
-	return sched_setaffinity(0, sizeof(set), &set) ? -1 : other;
+	return sched_setaffinity(0, sizeof(set), &set);
+}
+
+/* Another CPU that the caller may use, or -1. */
+static int other_cpu(int cpu)
+{
+	cpu_set_t set;
+	int i;
+
+	if (sched_getaffinity(0, sizeof(set), &set))
+		return -1;
+	for (i = 0; i < CPU_SETSIZE; i++)
+		if (CPU_ISSET(i, &set) && i != cpu)
+			return i;
+	return -1;
 }
 
 /* A task of high priority waits for a victim that has no other CPU. */
@@ -524,7 +527,7 @@ TEST_F_TIMEOUT(exits, waits_on_one_cpu, OOM_TEST_TIMEOUT_S)
 	int status;
 	pid_t pid;
 
-	use_cpu(sched_getcpu());
+	ASSERT_EQ(use_cpu(sched_getcpu()), 0);
 	self->fill = fill_private;
 	start_bystanders(_metadata, self);
 	ASSERT_GT(oom_start(cg, victim, self), 0);
@@ -546,13 +549,16 @@ static int keep_cpu_busy(const char *cgroup, void *arg)
 {
 	FIXTURE_DATA(exits) * self = arg;
 	struct sched_param param = { .sched_priority = 1 };
-	char *mem = mmap(NULL, MiB, PROT_READ | PROT_WRITE,
+	/* One of any 64 pages needs a new charge. */
+	size_t size = 128 * psize();
+	char *mem = mmap(NULL, size, PROT_READ | PROT_WRITE,
 			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	long before, after = cg_read_long(cgroup, "memory.current");
 	long long end;
 
-	use_cpu(self->cpu);
-	madvise(mem, MiB, MADV_NOHUGEPAGE);
+	if (use_cpu(self->cpu) || mem == MAP_FAILED)
+		_exit(1);
+	madvise(mem, size, MADV_NOHUGEPAGE);
 	do {
 		before = after;
 		*mem = 1;
@@ -580,13 +586,14 @@ static bool oom_seen(struct oom_cgroups *cg, pid_t pid)
 TEST_F_TIMEOUT(exits, stock_of_busy_cpu, OOM_TEST_TIMEOUT_S)
 {
 	struct oom_cgroups *cg = &self->cg;
+	int cpu = sched_getcpu(), status;
 	pid_t busy, pid;
-	int status;
 	long used;
 
-	self->cpu = use_cpu(-1);
+	self->cpu = other_cpu(cpu);
 	if (self->cpu < 0)
 		SKIP(return, "needs two CPUs");
+	ASSERT_EQ(use_cpu(cpu), 0);
 	start_bystanders(_metadata, self);
 	cg->ready = false;
 	busy = cg_run_nowait(cg->memcg, keep_cpu_busy, self);
