@@ -151,3 +151,12 @@ guest_initramfs() {
 	fi
 	ln -sfn "$CACHE/initramfs/$key/initramfs.gz" "$INITRAMFS"
 }
+
+# initramfs_of SCRIPTS OUT: makes OUT from the guest's initramfs. With it, the guest runs only
+# these test scripts, named as kselftest's runner does.
+initramfs_of() {
+	mkdir -p "$TMP/only/kselftest"
+	# shellcheck disable=SC2086 # a list of names
+	printf -- '-t %s\n' $1 >"$TMP/only/kselftest/lab-arguments"
+	add_to_initramfs "$INITRAMFS" "$TMP/only" "$2"
+}
