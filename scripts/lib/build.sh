@@ -150,17 +150,18 @@ built_objects() {
 # There are hundreds more that only include them.
 HEADER_USERS=(kernel/freezer.c kernel/signal.c kernel/cgroup/freezer.c kernel/cgroup/legacy_freezer.c)
 
-# compile_touched FLAVOUR [VARIANT]: compiles the .c files of the kernel that the stack
+# compile_touched FLAVOUR [VARIANT [ends]]: compiles the .c files of the kernel that the stack
 # changes, and HEADER_USERS, at each level, with that config and W=1. A warning that the base
-# does not have is an error. VARIANT is the one that this runs in. All configs of an
-# architecture share a build folder, because its tools do not depend on the config. The check
-# "kerneldoc" looks at the comments, which W=1 would do for each object.
+# does not have is an error. VARIANT is the one that this runs in. "ends": only at the base and
+# the tip. All configs of an architecture share a build folder, because its tools do not depend
+# on the config. The check "kerneldoc" looks at the comments, which W=1 would do for each object.
 compile_touched() {
 	local flavour=$1 variant=${2:-$1}
 	local obj=$OBJ/objects-$GUEST_ARCH log=$LOGS/objects-$variant.log
 	local levels start=$SECONDS n=0 name commit new source='' f
 	local -a sources objects
 	levels=$(levels)
+	[ "${3:-}" != ends ] || levels=$(sed '1p;$!d' <<<"$levels")
 	mapfile -t sources < <(touched_sources)
 	[ ${#sources[@]} -gt 0 ] || die "the stack of $BASE changes no kernel source"
 

@@ -10,6 +10,7 @@
 #   In:       check, lint: the commands that run it when no check is named
 #   Once:     its inputs, if it need not be repeated while they stay the same; see once_key
 #   Seconds:  its run time on two cores without KVM, with an empty cache
+#   Less:     its run time if it does less, which CHECK_LESS=1 asks for when time is short
 #   Output:   "shown" if its output is printed while it runs
 #   Packages: Debian packages; Uses: commands whose packages it needs
 #   Packages-12: packages that only Debian 12 has; the check skips if they are missing
@@ -71,13 +72,18 @@ needs_rank() {
 spent=0 declared=0
 left_out=()
 
-# no_time SECONDS WHAT COMMAND: skips WHAT if it would take the run over its time limit.
-# SECONDS is the value in its header; it is scaled to the speed of this machine.
-no_time() {
+# has_time SECONDS: succeeds if what takes that long ends within the time limit. SECONDS is the
+# value in a header; it is scaled to the speed of this machine.
+has_time() {
 	local need=$1
-	[ -n "${CHECK_END:-}" ] || return 1
+	[ -n "${CHECK_END:-}" ] || return 0
 	[ "$declared" = 0 ] || need=$((need * spent / declared))
-	[ $(($(date +%s) + need)) -gt "$CHECK_END" ] || return 1
+	[ $(($(date +%s) + need)) -le "$CHECK_END" ]
+}
+
+# no_time SECONDS WHAT COMMAND: skips WHAT if there is no time for it.
+no_time() {
+	! has_time "$1" || return 1
 	skip "$2" "no time left"
 	left_out+=("$2: $3")
 }
@@ -88,6 +94,7 @@ no_time() {
 #   stack   the base, the patches and the tip
 #   series  patches and letters
 #   lab     all scripts
+#   limit   whether there is a time limit
 #   DIR     a folder of this repository
 # The check itself, the library, the configs and the packages of this machine are always
 # inputs. Prints nothing for a check without that line, with FRESH=1, with settings that change
@@ -115,6 +122,7 @@ once_key() {
 					;;
 				series) hash_files series patches COVER_LETTER.md COVER_LETTER.tests.md ;;
 				lab) hash_files scripts ;;
+				limit) echo "${CHECK_END:+limited}" ;;
 				*) hash_files "$w" ;;
 				esac
 			done
