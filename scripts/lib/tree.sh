@@ -81,10 +81,10 @@ pinned() {
 export_patches() {
 	lab_git -C "$1" -c diff.noprefix=false -c diff.mnemonicPrefix=false \
 		-c diff.context=3 -c diff.interHunkContext=0 -c diff.indentHeuristic=true -c diff.suppressBlankEmpty=false \
-		-c format.coverLetter=false -c format.headers= -c format.notes=false -c format.from=false \
+		-c format.coverLetter=false -c format.notes=false -c format.from=false \
 		-c format.encodeEmailHeaders=false -c format.filenameMaxLength=64 -c format.useAutoBase=false \
 		format-patch -q -o "$3" --no-numbered --no-signature --no-signoff --no-attach \
-		--no-thread --no-to --no-cc --zero-commit --full-index --no-renames \
+		--no-thread --no-to --no-cc --no-add-header --zero-commit --full-index --no-renames \
 		--diff-algorithm=myers --subject-prefix=PATCH --stat=72 --no-color --no-ext-diff \
 		--no-textconv -O/dev/null --src-prefix=a/ --dst-prefix=b/ "$2"
 }
