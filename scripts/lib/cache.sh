@@ -14,6 +14,7 @@
 #   boots      logs and result.json of boots without a problem
 #   checks     logs of checks that passed
 #   runs       one file for each run of the matrix, not a folder; see lib/runs.sh
+#   mails      what get_maintainer.pl has printed for a patch
 #   lava       device types of lava-server
 #   dl, ccache downloads, the compiler cache
 

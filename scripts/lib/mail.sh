@@ -90,7 +90,8 @@ mail_git() {
 # configure_mail_repo NAME EMAIL: overrides the user's settings of b4 and git that would
 # change the patches. Full blob ids let others find the base.
 configure_mail_repo() {
-	local excluded key value
+	local excluded key value get
+	get="'$LIB/get-maintainer' --nogit --nogit-fallback --nogit-chief-penguins --norolestats"
 	excluded=$(git -C "$TOP" config b4.email-exclude || true)
 	while read -r key value; do
 		mail_git config "$key" "$value"
@@ -110,6 +111,8 @@ diff.orderFile /dev/null
 b4.prep-cover-strategy branch-description
 b4.prep-cover-template $MAIL_REPO/.git/cover-template
 b4.prep-pre-flight-checks disable-all
+b4.send-auto-to-cmd $get --nol
+b4.send-auto-cc-cmd $get --nom
 b4.email-exclude $PROJECT_EMAIL${excluded:+,$excluded}
 EOF
 }
