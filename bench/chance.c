@@ -21,11 +21,11 @@
  * the limit is lowered. Some processes are killed by userspace, at a random moment from
  * 20 ms before that to 20 ms after.
  *
- * What each process holds is measured when it starts. A kill is needless if all that
- * were killed before it, by whomever, hold what is wanted, and SLACK more. Who has to
- * be killed together, by memory.oom.group, is looked at once. A process in the v1
- * freezer cannot exit when userspace kills it: it counts once the OOM killer marks it,
- * which thaws it. The order is that of the trace event oom:mark_victim.
+ * What each process holds is measured when it starts. A kill is needless if those that
+ * the OOM killer has killed before it, and those that have exited by themselves as far
+ * as their mm, hold what is wanted, and SLACK more. Who has to be killed together, by
+ * memory.oom.group, is looked at once. The order is that of the trace events
+ * oom:mark_victim, and sched:sched_process_exit of a process's last thread.
  *
  * Prints a line for each figure, tab-separated, as oom_bench does:
  *
@@ -72,7 +72,7 @@
 
 /* When memory is needed, after the start; in us. Kills come up to 20 ms before or after. */
 #define OOM_AT 20000
-/* A search for a victim that has begun when userspace kills somebody ends by then, in us. */
+/* A search for a victim has ended that long after its begin, with its report, in us. */
 #define SEARCH_US 20000
 
 enum { TOP, A, B, C, D, ROOM, NR_PLACES };
@@ -92,6 +92,9 @@ static struct scenario {
 		long held;
 		double killing, killed;	/* by userspace, before and after kill(); 0: not */
 		double marked;		/* by the OOM killer */
+		bool with_group;	/* it has to be, as another one was */
+		int exits;		/* of its threads */
+		double gone;		/* its mm, since all of them have exited */
 	} proc[NR_PROCS];
 	bool group[NR_PLACES], v2[NR_PLACES];
 	int limit;			/* TOP or B */
@@ -309,6 +312,8 @@ static void describe(void)
 			proc->v1 ? ", frozen (v1)" : sc.v2[proc->place] ? ", frozen (v2)" : "");
 		if (proc->killed)
 			fprintf(stderr, ", killed at %.1f ms", (proc->killed - sc.start) / 1e3);
+		if (proc->gone)
+			fprintf(stderr, ", exited at %.1f ms", (proc->gone - sc.start) / 1e3);
 		if (proc->marked)
 			fprintf(stderr, ", OOM killed at %.1f ms",
 				(proc->marked - sc.start) / 1e3);
@@ -366,17 +371,20 @@ static void judge(struct proc *proc, double at)
 
 	for (other = sc.proc; other < sc.proc + sc.nr; other++)
 		if (in_limit(other) &&
-		    (other->marked ||
-		     (other->killed && !other->v1 && other->killed + SEARCH_US < at)))
+		    (other->marked || (other->gone && other->gone + SEARCH_US < at)))
 			enough += other->held;
 	proc->marked = at;
+	if (proc->with_group)
+		return;
 	/* Userspace killed it: it only gets help to exit. */
+	if (proc->killing && proc->killing + SEARCH_US < at)
+		return;
+	for (other = sc.proc; group && other < sc.proc + sc.nr; other++)
+		other->with_group |= group_of(other->place) == group;
+	/* The same, but perhaps the OOM killer had taken it already. */
 	if (proc->killing && proc->killing < at)
 		return;
 	sums->kills++;
-	for (other = sc.proc; group && other < sc.proc + sc.nr; other++)
-		if (group_of(other->place) == group && !other->marked)
-			other->marked = at;
 	if (enough < sc.wanted + SLACK)
 		return;
 	sums->needless++;
@@ -393,13 +401,17 @@ static void judge_all(void)
 
 	for (line = strtok_r(trace_read(), "\n", &save); line;
 	     line = strtok_r(NULL, "\n", &save)) {
-		at = trace_time(line, "mark_victim", 0);
 		comm = strstr(line, "comm=chance-");
-		if (at < 0 || !comm)
+		i = comm ? atoi(comm + strlen("comm=chance-")) : sc.nr;
+		if (i >= sc.nr)
 			continue;
-		i = atoi(comm + strlen("comm=chance-"));
-		if (i < sc.nr && !sc.proc[i].marked)
-			judge(&sc.proc[i], at);
+		proc = &sc.proc[i];
+		at = trace_time(line, "sched_process_exit", 0);
+		if (at >= 0 && ++proc->exits == proc->threads + !proc->no_leader)
+			proc->gone = at;
+		at = trace_time(line, "mark_victim", 0);
+		if (at >= 0 && !proc->marked)
+			judge(proc, at);
 	}
 	for (proc = sc.proc; proc < sc.proc + sc.nr; proc++) {
 		int status;
@@ -485,6 +497,7 @@ int main(int argc, char **argv)
 		err(1, "no memory");
 	must(write_setting(TRACE "trace_clock", "mono"), TRACE "trace_clock");
 	trace_events("oom/mark_victim", true);
+	trace_events("sched/sched_process_exit", true);
 	for (each = seed; each < seed + nr; each++)
 		with_cgroups(also_global, try_seed, &each);
 	figure(seed, "ooms", sums->ooms);
