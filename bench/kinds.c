@@ -14,8 +14,8 @@
 #include "measure.h"
 
 const char * const kind_name[NR_KINDS] = {
-	"private", "shmem", "half", "memfd", "tmpfs", "pipes", "tables", "huge", "locked",
-	"swapped",
+	"private", "shmem", "half", "memfd", "tmpfs", "pipes", "tables", "zeroes", "huge",
+	"locked", "swapped",
 };
 
 static char *fill_private(size_t size, int advice)
@@ -72,13 +72,16 @@ static void fill_pipes(size_t size)
 	}
 }
 
-static void fill_tables(size_t size)
+static void fill_tables(size_t size, bool only)
 {
-	size_t span = size / 2 / getpagesize() * HUGE_SIZE;
+	size_t span = size / getpagesize() * HUGE_SIZE / (only ? 1 : 2), i;
 	char *mem = map_aligned(span);
 
 	madvise(mem, span, MADV_NOHUGEPAGE);
-	oom_touch(mem, span, HUGE_SIZE);
+	for (i = 0; only && i < span; i += HUGE_SIZE)
+		(void)*(volatile char *)(mem + i);
+	if (!only)
+		oom_touch(mem, span, HUGE_SIZE);
 }
 
 void fill(int kind, size_t size)
@@ -107,7 +110,8 @@ void fill(int kind, size_t size)
 		fill_pipes(size);
 		break;
 	case TABLES:
-		fill_tables(size);
+	case ZEROES:
+		fill_tables(size, kind == ZEROES);
 		break;
 	case HUGE_PAGES:
 		fill_private(size, MADV_HUGEPAGE);

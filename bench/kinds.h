@@ -14,6 +14,7 @@ enum {
 	TMPFS,		/* an unlinked file, open, written, and not mapped */
 	PIPES,		/* full ones of 1 MiB */
 	TABLES,		/* half of it is page tables, with one page in each */
+	ZEROES,		/* all of it is page tables, with the zero page in each */
 	HUGE_PAGES,	/* transparent ones */
 	LOCKED,		/* with mlock() */
 	SWAPPED,	/* half of it is in swap, if there is any */

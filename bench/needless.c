@@ -91,6 +91,7 @@ static const struct cell {
 	{ TABLES, ALONE, LOWER },
 	{ PRIVATE, ALONE, KILLED },
 	{ HALF_SHARED, ALONE, KILLED },
+	{ ZEROES, ALONE, KILLED },
 	{ PRIVATE, ALONE, EXEC },
 };
 #define NR_CELLS ((int)(sizeof(cells) / sizeof(*cells)))
