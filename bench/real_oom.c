@@ -20,6 +20,7 @@
  *   sparse   80 MiB of the private memory are a page in each 2 MiB of 40 GiB,
  *            which makes 80 MiB of page tables
  *   hugetlb  the mm also maps 64 MiB of huge pages from the pool
+ *   fifo     as plain; the allocator is a SCHED_FIFO task on the pair's CPU
  *
  * Prints a line for each figure, tab-separated, as oom_bench does:
  *
@@ -60,7 +61,7 @@
 
 static const char * const where_name[] = { "global", "memcg" };
 static const char * const parent_name[] = { "reaped", "zombie" };
-static const char * const more_name[] = { "plain", "shmem", "sparse", "hugetlb" };
+static const char * const more_name[] = { "plain", "shmem", "sparse", "hugetlb", "fifo" };
 static const char * const mode_name[] = { "unfrozen", "frozen" };
 static const char * const left_name[] = { "left_anon", "left_pagetables",
 					  "left_shmem", "left_hugetlb" };
@@ -162,7 +163,7 @@ static const char usage[] =
 	"usage: real_oom [-r RUNS] [-c CASE ...]\n"
 	"  -r  runs of each case (3)\n"
 	"  -c  run only this case; can be repeated. CASE is WHERE,PARENT,MORE:\n"
-	"      global|memcg, reaped|zombie, plain|shmem|sparse|hugetlb\n"
+	"      global|memcg, reaped|zombie, plain|shmem|sparse|hugetlb|fifo\n"
 	"It forces OOMs of the whole machine: use a disposable machine.";
 
 int main(int argc, char **argv)

@@ -18,7 +18,7 @@
 
 enum { GLOBAL, MEMCG };
 enum { REAPED, ZOMBIE };
-enum { PLAIN, SHMEM, SPARSE, HUGETLB, NR_MORE };
+enum { PLAIN, SHMEM, SPARSE, HUGETLB, FIFO, NR_MORE };
 enum { UNFROZEN, FROZEN, NR_MODES };
 
 struct cell {

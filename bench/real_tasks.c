@@ -100,16 +100,19 @@ static long long room(const struct try *try)
 void real_allocator(void *arg)
 {
 	struct try *try = arg;
+	struct sched_param fifo = { .sched_priority = 1 };
 	long long quick = (room(try) - NEAR) & -HUGE_SIZE;
 	char *mem = map_aligned(try->want);
 
 	madvise(mem, try->want, MADV_NOHUGEPAGE);
-	pin_cpu(1);
+	pin_cpu(try->cell->more == FIFO ? 0 : 1);
 	if (quick > 0) {
 		madvise(mem, quick, MADV_HUGEPAGE);
 		populate(mem, quick);
 	} else {
 		quick = 0;
 	}
+	if (try->cell->more == FIFO)
+		must(sched_setscheduler(0, SCHED_FIFO, &fifo), "no SCHED_FIFO");
 	try->stall = oom_touch(mem + quick, try->want - quick, getpagesize());
 }

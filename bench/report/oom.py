@@ -7,7 +7,7 @@ from table import Table
 
 PARENTS = {"reaped": "parent waits", "zombie": "parent does not wait"}
 MORE = {"plain": "", "shmem": ", 120 MiB of shared memory", "sparse": ", 80 MiB of page tables",
-        "hugetlb": ", 64 MiB of hugetlb pages"}
+        "hugetlb": ", 64 MiB of hugetlb pages", "fifo": ", SCHED_FIFO on the CPU of the victim"}
 HELD = {"unfrozen": "not frozen", "frozen-threads": "frozen, five threads",
         "frozen-sharer": "frozen sharer of the mm"}
 
