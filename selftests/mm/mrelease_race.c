@@ -26,8 +26,6 @@
 #define SMALL_SIZE (MiB / 2)
 /* Left in the cgroup: stacks, page tables, and 64 pages that each CPU charges ahead. */
 #define LEFT_SIZE (OOM_LEFT_SIZE / 2 + 64L * psize() * sysconf(_SC_NPROCESSORS_ONLN))
-/* The rest of the system may need more than before, too. */
-#define LEFT_SYSTEM_KB (VICTIM_SIZE / 2 >> 10)
 #define NR_SHARERS 8
 /* One to be frozen, one for the OOM killer to take, and the sharers. */
 #define MAX_USERS (NR_SHARERS + 2)
@@ -43,6 +41,7 @@ struct race {
 	pid_t users[MAX_USERS];	/* the processes that have the mm */
 	int pidfds[MAX_USERS];
 	int nr_users;
+	atomic_bool killing;	/* the first of them may be killed */
 	atomic_bool killed;	/* all of them */
 	struct releaser {	/* a thread that calls process_mrelease() */
 		struct race *race;
@@ -82,7 +81,9 @@ static char *map_huge(size_t size)
 	if (!mem || madvise(mem, size, MADV_HUGEPAGE))
 		return NULL;
 	oom_touch(mem, size, psize());
-	return madvise(mem, size, MADV_COLLAPSE) ? NULL : mem;
+	/* It may fail, for want of memory, say. */
+	madvise(mem, size, MADV_COLLAPSE);
+	return mem;
 }
 
 static char *map_locked(size_t size)
@@ -107,6 +108,9 @@ static void *release_all(void *arg)
 			killed = race->killed;
 			ret = oom_mrelease(race->pidfds[nr], 0);
 			releaser->called = true;
+			/* Nobody takes memory from a process that lives. */
+			if (!race->killing && ret != -EINVAL)
+				return (void *)(ret ?: 1);
 			if (!ret || ret == -EAGAIN)
 				race->killed = true;
 			else if (ret != -ESRCH && (ret != -EINVAL || killed))
@@ -184,6 +188,7 @@ static void exited_round(struct __test_metadata *_metadata, struct race *race,
 	pid_t reader = 0;
 
 	race->nr_users = 1;
+	race->killing = true;
 	race->killed = true;
 	race->users[0] = oom_start(&race->cg, small_victim, race);
 	ASSERT_GT(race->users[0], 0);
@@ -231,12 +236,14 @@ static void race_round(struct __test_metadata *_metadata, struct race *race,
 
 	way = nr % (race->cg.global ? NR_WAYS : OOM_FROZEN);
 	race->nr_users = 1 + race->nr_sharers + (way != KILLED);
+	race->killing = false;
 	race->killed = false;
 	ASSERT_GT(oom_start(&race->cg, start_users, race), 0);
 	if (way != KILLED)
 		ASSERT_EQ(oom_freeze(&race->cg, race->users[0]), 0);
 	start_releasers(_metadata, race);
 	ASSERT_TRUE(poll_until(releasers[0].called && releasers[1].called));
+	race->killing = true;
 
 	if (way == OOM_FROZEN) {
 		ASSERT_EQ(oom_kill_one(), 0);
@@ -312,8 +319,8 @@ FIXTURE_SETUP(mrelease_race)
 		small_vmas = oom_map_vmas(VICTIM_SIZE, VICTIM_SIZE / psize() / 16);
 		ASSERT_NE(small_vmas, NULL);
 	}
-	if (oom_cgroups_create(&race->cg, true))
-		OOM_SETUP(&race->cg, false);
+	OOM_SETUP(&race->cg, OOM_FREEZER | OOM_USERFAULTFD |
+		  (oom_no_global() ? 0 : OOM_GLOBAL));
 	race->map = variant->map;
 	race->nr_sharers = variant->nr_sharers;
 }
@@ -325,7 +332,6 @@ FIXTURE_TEARDOWN_PARENT(mrelease_race)
 
 TEST_F_TIMEOUT(mrelease_race, exit, RACE_TIMEOUT_S)
 {
-	long anon_kb = read_field("/proc/meminfo", "AnonPages:");
 	long seconds = atol(getenv("OOM_RACE_SECONDS") ?: "2");
 	long long end = now_ms() + 1000 * seconds;
 	struct race *race = &self->race;
@@ -336,10 +342,10 @@ TEST_F_TIMEOUT(mrelease_race, exit, RACE_TIMEOUT_S)
 	for (nr = 0; nr < MIN_ROUNDS || now_ms() < end; nr++)
 		variant->round(_metadata, race, nr);
 	TH_LOG("%ld rounds, %ld calls returned 0", nr, race->nr_ok);
+	if (variant->round == race_round)
+		EXPECT_GT(race->nr_ok, 0);
 	ASSERT_TRUE(poll_until(cg_read_long(race->cg.memcg, "memory.current") <=
 			       LEFT_SIZE));
-	ASSERT_TRUE(poll_until(read_field("/proc/meminfo", "AnonPages:") <=
-			       anon_kb + LEFT_SYSTEM_KB));
 }
 
 TEST_HARNESS_MAIN

@@ -48,12 +48,13 @@ FIXTURE(exits)
 	atomic_bool stuck;	/* the writer of the pipe */
 	atomic_bool seen;	/* the OOM */
 	atomic_long ms;
+	size_t needed;
 	int pipe[2], uffd, cpu;
 };
 
 FIXTURE_SETUP(exits)
 {
-	OOM_SETUP(&self->cg, false);
+	OOM_SETUP(&self->cg, 0);
 }
 
 FIXTURE_TEARDOWN_PARENT(exits)
@@ -168,6 +169,8 @@ TEST_F_TIMEOUT(exits, pipes, OOM_TEST_TIMEOUT_S)
 /* RCU frees these. */
 TEST_F_TIMEOUT(exits, page_tables, OOM_TEST_TIMEOUT_S)
 {
+	if (oom_no_sparse_victim())
+		SKIP(return, "%s", oom_no_sparse_victim());
 	check_limits(_metadata, self, fill_tables);
 }
 
@@ -205,28 +208,62 @@ static int charge_late(const char *cgroup, void *arg)
 	while (has_mm(self->victim))
 		if (now_ms() > end)
 			_exit(1);
-	_exit(!oom_map(OOM_FREE_SIZE));
+	_exit(!oom_map(self->needed));
 }
 
-/* Userspace has killed the victim, so the OOM killer did not mark it. */
-TEST_F_TIMEOUT(exits, killed_by_userspace, OOM_TEST_TIMEOUT_S)
+/* Userspace kills it, so the OOM killer does not mark it. Again and again. */
+static void check_killed(struct __test_metadata *_metadata,
+			 FIXTURE_DATA(exits) * self, int (*setup)(void *), size_t needed)
 {
 	struct oom_cgroups *cg = &self->cg;
+	int round, status;
 	pid_t pid;
-	int status;
 
 	start_bystanders(_metadata, self);
-	self->victim = oom_start(cg, victim_with_files, self);
-	ASSERT_GT(self->victim, 0);
-	cg->ready = false;
-	pid = cg_run_nowait(cg->memcg, charge_late, self);
-	ASSERT_GT(pid, 0);
-	ASSERT_TRUE(poll_until(cg->ready));
-	ASSERT_EQ(oom_set_limit(cg, cg_read_long(cg->memcg, "memory.current") + ROOM_SIZE), 0);
-	ASSERT_EQ(kill(self->victim, SIGKILL), 0);
-	ASSERT_EQ(waitpid(pid, &status, 0), pid);
-	ASSERT_EQ(status, 0);
-	EXPECT_EQ(event(cg, "oom_kill "), 0);
+	self->needed = needed;
+	for (round = 0; round < NR_ROUNDS; round++) {
+		ASSERT_EQ(cg_write(cg->memcg, "memory.max", "max"), 0);
+		self->victim = oom_start(cg, setup, self);
+		ASSERT_GT(self->victim, 0);
+		cg->ready = false;
+		pid = cg_run_nowait(cg->memcg, charge_late, self);
+		ASSERT_GT(pid, 0);
+		ASSERT_TRUE(poll_until(cg->ready));
+		ASSERT_EQ(oom_set_limit(cg, ROOM_SIZE +
+					cg_read_long(cg->memcg, "memory.current")), 0);
+		ASSERT_EQ(kill(self->victim, SIGKILL), 0);
+		ASSERT_EQ(waitpid(pid, &status, 0), pid);
+		ASSERT_EQ(status, 0);
+		ASSERT_EQ(event(cg, "oom_kill "), 0);
+		ASSERT_EQ(waitpid(self->victim, NULL, 0), self->victim);
+	}
+}
+
+TEST_F_TIMEOUT(exits, killed_by_userspace, OOM_TEST_TIMEOUT_S)
+{
+	check_killed(_metadata, self, victim_with_files, OOM_FREE_SIZE);
+}
+
+/* It has nothing else: each of them maps the zero page once. */
+static int victim_with_tables(void *arg)
+{
+	size_t span = psize() * (psize() / sizeof(long));
+	size_t nr = 2 * OOM_VICTIM_SIZE / psize();
+	char *mem = mmap(NULL, nr * span, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS |
+			 MAP_NORESERVE, -1, 0);
+
+	if (mem == MAP_FAILED)
+		return -1;
+	madvise(mem, nr * span, MADV_NOHUGEPAGE);
+	force_read_pages(mem, nr, span);
+	return 0;
+}
+
+TEST_F_TIMEOUT(exits, killed_with_page_tables, OOM_TEST_TIMEOUT_S)
+{
+	if (oom_no_sparse_victim())
+		SKIP(return, "%s", oom_no_sparse_victim());
+	check_killed(_metadata, self, victim_with_tables, NEEDED_SIZE);
 }
 
 static void check_oom(struct __test_metadata *_metadata,
@@ -369,6 +406,8 @@ static void start_stuck(struct __test_metadata *_metadata,
 /* However many are stuck, a kill is put off for a second, and the next is not. */
 TEST_F_TIMEOUT(exits, stuck_exits, OOM_TEST_TIMEOUT_S)
 {
+	if (!oom_stuck_page(&self->uffd))
+		SKIP(return, "no userfaultfd (CONFIG_USERFAULTFD)");
 	start_stuck(_metadata, self);
 	check_oom(_metadata, self, PUT_OFF_MS / 2, 2 * PUT_OFF_MS);
 	check_oom(_metadata, self, 0, SOON_MS);
@@ -398,6 +437,8 @@ static int start_stuck_thread(void *arg)
 /* One thread is stuck in its exit, but the other one is alive: nobody waits. */
 TEST_F_TIMEOUT(exits, live_process, OOM_TEST_TIMEOUT_S)
 {
+	if (!oom_stuck_page(&self->uffd))
+		SKIP(return, "no userfaultfd (CONFIG_USERFAULTFD)");
 	ASSERT_EQ(pipe(self->pipe), 0);
 	ASSERT_GT(oom_start(&self->cg, start_stuck_thread, self), 0);
 	ASSERT_GT(oom_start(&self->cg, write_pipe, self), 0);
@@ -423,6 +464,8 @@ TEST_F_TIMEOUT(exits, nobody_to_kill, OOM_TEST_TIMEOUT_S)
 {
 	struct oom_cgroups *cg = &self->cg;
 
+	if (!oom_stuck_page(&self->uffd))
+		SKIP(return, "no userfaultfd (CONFIG_USERFAULTFD)");
 	start_stuck(_metadata, self);
 	ASSERT_EQ(oom_set_limit(cg, cg_read_long(cg->memcg, "memory.current") +
 				OOM_FREE_SIZE), 0);

@@ -57,7 +57,8 @@ FIXTURE_VARIANT_ADD(oom, memcg)
 
 FIXTURE_SETUP(oom)
 {
-	OOM_SETUP(&self->test.cg, variant->global);
+	OOM_SETUP(&self->test.cg, OOM_FREEZER | OOM_USERFAULTFD |
+		  (variant->global ? OOM_GLOBAL : 0));
 }
 
 FIXTURE_TEARDOWN_PARENT(oom)
@@ -73,7 +74,7 @@ FIXTURE(oom_memcg)
 
 FIXTURE_SETUP(oom_memcg)
 {
-	OOM_SETUP(&self->test.cg, false);
+	OOM_SETUP(&self->test.cg, OOM_FREEZER);
 }
 
 FIXTURE_TEARDOWN_PARENT(oom_memcg)
@@ -257,7 +258,7 @@ TEST_F_TIMEOUT(oom, killed_frozen_sharer, OOM_TEST_TIMEOUT_S)
 	check_oom(_metadata, &self->test, OOM_LEFT_SIZE);
 }
 
-/* Who waits for a futex of the sharer learns that the owner died. */
+/* A task that waits for a futex of the sharer is told that its owner died. */
 TEST_F_TIMEOUT(oom, frozen_futex_owner, OOM_TEST_TIMEOUT_S)
 {
 	check_frozen(_metadata, &self->test, frozen_futex_owner);
@@ -327,6 +328,7 @@ static void check_exiting(struct __test_metadata *_metadata, struct oom_test *te
 		ASSERT_EQ(oom_set_limit(&test->cg, used - bytes), 0);
 		ASSERT_TRUE(poll_until(oom_is_dead(victim)));
 		ASSERT_TRUE(bystanders_live(test));
+		ASSERT_EQ(cg_read_key_long(memcg, "memory.events", "oom_kill "), round + 1);
 	}
 }
 
@@ -447,6 +449,8 @@ TEST_F_TIMEOUT(oom, page_tables, OOM_TEST_TIMEOUT_S)
 	struct oom_cgroups *cg = &self->test.cg;
 	pid_t victim;
 
+	if (oom_no_sparse_victim())
+		SKIP(return, "%s", oom_no_sparse_victim());
 	if (!oom_reclaims_page_tables())
 		SKIP(return, "MADV_DONTNEED frees no page tables (CONFIG_PT_RECLAIM)");
 	victim = oom_start(cg, oom_map_sparse_victim, NULL);

@@ -26,12 +26,13 @@ static char root[PATH_MAX];
 
 static void undo(struct oom_cgroups *cg)
 {
-	oom_thaw(cg);
+	if (cg->frozen)
+		oom_thaw(cg);
 	/* It kills whoever is left, and tries again until they are gone. */
 	cg_destroy(cg->memcg);
-	cg_destroy(cg->frozen);
-	if (cg->no_memory)
-		cg_write(root, "cgroup.subtree_control", "-memory");
+	if (cg->frozen)
+		cg_destroy(cg->frozen);
+	cg_write_numeric("/proc/sys/vm", "oom_dump_tasks", cg->dump_tasks);
 	/* The next test waits until it can make this one. */
 	cg_destroy(cg->outside);
 	cg->undone = true;
@@ -45,13 +46,16 @@ static int start_guard(struct oom_cgroups *cg)
 {
 	struct pollfd test = { .fd = syscall(__NR_pidfd_open, getpid(), 0),
 			       .events = POLLIN };
-	pid_t pid = fork();
+	pid_t pid = test.fd < 0 ? -1 : fork();
 
 	if (pid)
-		return pid < 0 || test.fd < 0 ? -1 : 0;
+		return pid < 0 ? -1 : 0;
 	setsid();
+	/* Whoever reads the output does not wait for this. */
+	close(STDOUT_FILENO);
 	while (poll(&test, 1, -1) != 1)
 		;
+	alarm(OOM_TEST_TIMEOUT_S);
 	if (cg->created)
 		undo(cg);
 	_exit(0);
@@ -62,45 +66,71 @@ bool oom_cgroups_undone(struct oom_cgroups *cg)
 	return !cg->created || poll_until(cg->undone);
 }
 
-const char *oom_cgroups_create(struct oom_cgroups *cg, bool global)
+const char *oom_no_global(void)
 {
 	const char *destructive = getenv("RUN_DESTRUCTIVE");
+
+	if (!destructive || strcmp(destructive, "true"))
+		return "an OOM of the whole machine needs run_vmtests.sh -d";
+	if (access("/proc/sysrq-trigger", W_OK))
+		return "no /proc/sysrq-trigger (CONFIG_MAGIC_SYSRQ)";
+	return NULL;
+}
+
+/* What of that is missing here, or NULL. */
+static const char *missing(int needs)
+{
 	int uffd;
 
-	memset(cg, 0, sizeof(*cg));
-	cg->global = global;
 	if (geteuid())
 		return "needs root";
 	if (read_num("/proc/sys/vm/panic_on_oom"))
 		return "vm.panic_on_oom is set";
-	if (global && (!destructive || strcmp(destructive, "true")))
-		return "an OOM of the whole machine needs run_vmtests.sh -d";
-	if (global && access("/proc/sysrq-trigger", W_OK))
-		return "no /proc/sysrq-trigger (CONFIG_MAGIC_SYSRQ)";
-	if (!oom_stuck_page(&uffd))
+	if (needs & OOM_GLOBAL && oom_no_global())
+		return oom_no_global();
+	if (needs & OOM_USERFAULTFD && !oom_stuck_page(&uffd))
 		return "no userfaultfd (CONFIG_USERFAULTFD)";
 	if (cg_find_unified_root(root, sizeof(root) - 1, NULL) ||
 	    cg_read_strstr(root, "cgroup.controllers", "memory"))
 		return "no cgroup v2 with a memory controller";
 	/* Nobody else sees this mount, and it goes with the test and its guard. */
-	if (unshare(CLONE_NEWNS) ||
-	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
-	    mount("oom_test", "/tmp", "cgroup", 0, "freezer"))
+	if (needs & OOM_FREEZER &&
+	    (unshare(CLONE_NEWNS) ||
+	     mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+	     mount("oom_test", "/tmp", "cgroup", 0, "freezer")))
 		return "no cgroup v1 freezer (CONFIG_CGROUP_FREEZER)";
+	return NULL;
+}
+
+int oom_cgroups_create(struct oom_cgroups *cg, int needs, const char **why)
+{
+	memset(cg, 0, sizeof(*cg));
+	cg->global = needs & OOM_GLOBAL;
+	*why = missing(needs);
+	if (*why)
+		return KSFT_SKIP;
 
 	cg->outside = cg_name(root, "oom_test_outside");
 	cg->memcg = cg_name(root, "oom_test");
-	cg->frozen = cg_name("/tmp", "oom_test");
+	if (needs & OOM_FREEZER)
+		cg->frozen = cg_name("/tmp", "oom_test");
+	*why = "cannot prepare for the OOM killer";
 	if (oom_set_score_adj(-1000) || start_guard(cg))
-		return "cannot prepare for the OOM killer";
-	cg->created = poll_until(!cg_create(cg->outside));
+		return KSFT_FAIL;
+	*why = "cannot make the cgroup oom_test_outside; another test may use it";
+	cg->created = poll_until(!cg_create(cg->outside) || errno != EEXIST) &&
+		      !access(cg->outside, F_OK);
 	if (!cg->created)
-		return "the cgroup oom_test_outside of another test is there";
-	cg->no_memory = cg_read_strstr(root, "cgroup.subtree_control", "memory");
+		return KSFT_FAIL;
+	/* A list of all tasks in each report takes long on a serial console. */
+	cg->dump_tasks = read_num("/proc/sys/vm/oom_dump_tasks");
+	cg_write_numeric("/proc/sys/vm", "oom_dump_tasks", 0);
+	*why = "cannot make the cgroups";
+	/* It stays on: others may have begun to use it when the test ends. */
 	if (cg_write(root, "cgroup.subtree_control", "+memory") ||
-	    cg_create(cg->memcg) || cg_create(cg->frozen))
-		return "cannot make the cgroups";
-	return NULL;
+	    cg_create(cg->memcg) || (cg->frozen && cg_create(cg->frozen)))
+		return KSFT_FAIL;
+	return KSFT_PASS;
 }
 
 int oom_wait_for_kill(void *arg)
@@ -325,6 +355,15 @@ int oom_map_bystander(void *arg)
 int oom_map_sparse_victim(void *arg)
 {
 	return map_sparse(OOM_NR_PAGE_TABLES) ? oom_set_score_adj(1000) : -1;
+}
+
+const char *oom_no_sparse_victim(void)
+{
+	if (sizeof(long) < 8)
+		return "needs 64 bits";
+	if (read_num("/proc/sys/vm/overcommit_memory") == 2)
+		return "vm.overcommit_memory is 2";
+	return NULL;
 }
 
 bool oom_reclaims_page_tables(void)

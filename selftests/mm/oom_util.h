@@ -44,6 +44,11 @@
 })
 #define poll_until(cond) poll_for(OOM_DEADLINE_MS, cond)
 
+/* What a test may need, see oom_cgroups_create(). */
+#define OOM_GLOBAL	1	/* an OOM of the whole machine, which may kill anybody */
+#define OOM_FREEZER	2	/* that of cgroup version 1 */
+#define OOM_USERFAULTFD	4
+
 /*
  * What a test changes in the system. Another process, the guard, undoes that
  * when the test has ended, or was killed. They have to share this memory, as
@@ -53,9 +58,9 @@ struct oom_cgroups {
 	char *memcg;		/* version 2, for the memory limit */
 	char *outside;		/* version 2, without a limit */
 	char *frozen;		/* version 1 freezer */
-	bool global;		/* see oom_cgroups_create() */
+	bool global;		/* OOM_GLOBAL */
 	bool created;
-	bool no_memory;		/* before, the root's subtree_control had none */
+	long dump_tasks;	/* what vm.oom_dump_tasks was before */
 	atomic_bool undone;
 	int (*setup)(void *arg);	/* see oom_start() */
 	void *arg;
@@ -71,18 +76,24 @@ static inline long long now_ms(void)
 	return ts.tv_sec * 1000LL + ts.tv_nsec / 1000000;
 }
 
+/* Whether a test may force an OOM of the whole machine: NULL, or why not. */
+const char *oom_no_global(void);
 /*
- * Create the cgroups, and set the caller's oom_score_adj to -1000. Returns
- * NULL, or why the test has to be skipped. @global: the test forces an OOM of
- * the whole machine, which may kill anybody.
+ * Create the cgroups, and set the caller's oom_score_adj to -1000. @needs: what
+ * of the above the test needs. Returns KSFT_PASS, or KSFT_SKIP or KSFT_FAIL and
+ * sets @why.
  */
-const char *oom_cgroups_create(struct oom_cgroups *cg, bool global);
+int oom_cgroups_create(struct oom_cgroups *cg, int needs, const char **why);
 /* The same, for a fixture's setup. */
-#define OOM_SETUP(cg, global) do {					\
-	const char *__why = oom_cgroups_create(cg, global);		\
+#define OOM_SETUP(cg, needs) do {					\
+	const char *__why = "";						\
+	int __ret = oom_cgroups_create(cg, needs, &__why);		\
 									\
-	if (__why)							\
+	if (__ret == KSFT_SKIP) {					\
 		SKIP(, "%s", __why);					\
+	} else {							\
+		ASSERT_EQ(__ret, KSFT_PASS) TH_LOG("%s", __why);	\
+	}								\
 } while (0)
 
 /* For the teardown in the parent: wait until the guard is done. */
@@ -138,6 +149,8 @@ int oom_map_victim(void *unused);
 int oom_map_threaded_victim(void *unused);
 int oom_map_sparse_victim(void *unused);
 int oom_map_bystander(void *unused);
+/* Whether there can be that many page tables: NULL, or why not. */
+const char *oom_no_sparse_victim(void);
 /* Whether the kernel frees page tables that MADV_DONTNEED empties. */
 bool oom_reclaims_page_tables(void);
 

@@ -43,7 +43,7 @@ FIXTURE(victims)
 	atomic_uint futex;
 	atomic_int owner;
 	int cpu;		/* of the owner */
-	atomic_bool busy;	/* that CPU */
+	atomic_int busy;	/* that CPU; -1: it cannot be */
 	pid_t oom;		/* the process that forces an OOM */
 };
 
@@ -64,7 +64,8 @@ FIXTURE_VARIANT_ADD(victims, memcg)
 
 FIXTURE_SETUP(victims)
 {
-	OOM_SETUP(&self->cg, variant->global);
+	OOM_SETUP(&self->cg, OOM_FREEZER | OOM_USERFAULTFD |
+		  (variant->global ? OOM_GLOBAL : 0));
 }
 
 FIXTURE_TEARDOWN_PARENT(victims)
@@ -155,7 +156,7 @@ TEST_F_TIMEOUT(victims, frozen_v2, OOM_TEST_TIMEOUT_S)
 
 static char *map_kind(const struct mapping *kind)
 {
-	/* Aligned for huge pages, and with nothing beside it. */
+	/* Aligned for huge pages, and not next to another mapping. */
 	char *hint = (char *)(1L << 30) + 2 * (kind - mappings) * MAPPING_SIZE;
 	char *mem;
 	int fd = -1;
@@ -286,12 +287,11 @@ static void *keep_cpu_busy(void *arg)
 {
 	FIXTURE_DATA(victims) * self = arg;
 	struct sched_param param = { .sched_priority = 1 };
+	long long end = now_ms() + OOM_DEADLINE_MS;
 
-	if (pin_to_cpu(self->cpu) ||
-	    sched_setscheduler(0, SCHED_FIFO, &param))
-		return NULL;
-	self->busy = true;
-	while (self->busy)
+	self->busy = pin_to_cpu(self->cpu) ||
+		     sched_setscheduler(0, SCHED_FIFO, &param) ? -1 : 1;
+	while (self->busy == 1 && now_ms() < end)
 		;
 	return NULL;
 }
@@ -336,11 +336,13 @@ TEST_F_TIMEOUT(victims, starved_futex_owner, OOM_TEST_TIMEOUT_S)
 	ASSERT_GT(oom_start_frozen(&self->cg, frozen_sharer, self), 0);
 	ASSERT_EQ(pthread_create(&busy, NULL, keep_cpu_busy, self), 0);
 	ASSERT_TRUE(poll_until(self->busy));
+	if (self->busy < 0)
+		SKIP(return, "no SCHED_FIFO (CONFIG_RT_GROUP_SCHED)");
 
 	start_oom(_metadata, self, OOM_LEFT_SIZE);
 	reaped = poll_for(OOM_DELAYED_MS / 3, cg_read_long(self->cg.memcg,
 							   "memory.current") <= OOM_LEFT_SIZE);
-	self->busy = false;
+	self->busy = 0;
 	pthread_join(busy, NULL);
 	EXPECT_FALSE(reaped);
 	check_futex(_metadata, self, OOM_DEADLINE_MS);

@@ -30,7 +30,7 @@ FIXTURE(mrelease)
 
 FIXTURE_SETUP(mrelease)
 {
-	OOM_SETUP(&self->cg, false);
+	OOM_SETUP(&self->cg, OOM_FREEZER | OOM_USERFAULTFD);
 }
 
 FIXTURE_TEARDOWN_PARENT(mrelease)
@@ -61,7 +61,7 @@ TEST_F_TIMEOUT(mrelease, exited_pinned, OOM_TEST_TIMEOUT_S)
 	/* The mm can be found for as long as both are there. */
 	ASSERT_EQ(kill(reader, SIGKILL), 0);
 	ASSERT_TRUE(poll_until(oom_is_dead(reader)));
-	EXPECT_EQ(oom_mrelease_pid(pid), -ESRCH);
+	EXPECT_TRUE(poll_until(oom_mrelease_pid(pid) == -ESRCH));
 }
 
 static int share_victim(void *arg)
@@ -92,7 +92,7 @@ TEST_F_TIMEOUT(mrelease, exited_shared, OOM_TEST_TIMEOUT_S)
 
 	ASSERT_EQ(oom_thaw(&self->cg), 0);
 	ASSERT_TRUE(poll_until(oom_is_dead(self->sharer)));
-	EXPECT_EQ(oom_mrelease_pid(pid), -ESRCH);
+	EXPECT_TRUE(poll_until(oom_mrelease_pid(pid) == -ESRCH));
 }
 
 static int map_watched(void *arg)
@@ -163,6 +163,8 @@ static void check_order(struct __test_metadata *_metadata,
 		ASSERT_EQ(oom_thaw(&self->cg), 0);
 		ASSERT_EQ(waitpid(pid, NULL, 0), pid);
 	}
+	if (order == UNSEEN)
+		SKIP(return, "did not see half of the memory go");
 	EXPECT_EQ(order, TOP_FIRST);
 }
 
@@ -182,6 +184,8 @@ TEST_F_TIMEOUT(mrelease, frees_page_tables, OOM_TEST_TIMEOUT_S)
 	long kb = OOM_NR_PAGE_TABLES * (long)psize() >> 10;
 	pid_t pid;
 
+	if (oom_no_sparse_victim())
+		SKIP(return, "%s", oom_no_sparse_victim());
 	if (!oom_reclaims_page_tables())
 		SKIP(return, "MADV_DONTNEED frees no page tables (CONFIG_PT_RECLAIM)");
 	pid = oom_start_killed(&self->cg, oom_map_sparse_victim, NULL);
