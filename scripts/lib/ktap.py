@@ -22,21 +22,32 @@ import sys
 import zlib
 
 # What a healthy boot never prints. "Call Trace:" is not listed, because an OOM kill
-# prints one.
+# prints one. "WARNING:" has to begin a message: behind "Spectre V2 : " it is advice.
 SPLAT = re.compile(
-    r"Kernel panic|\bBUG: |\bBUG at |\bWARNING: |\bOops\b|\bcut here\b"
-    r"|general protection fault|unable to handle|double fault|divide error"
+    r"Kernel panic|\bBUG: |\bBUG at |\bBUG \S+ \(|\bOops\b|\bcut here\b"
+    r"|^(?:\S+:\d+: )?(?:<\d+>)?(?:\[[^]]*\]\s*)*WARNING: "
+    r"|general protection fault|unable to handle|double fault|divide error|Internal error: "
     r"|\bINFO: (possible|rcu|task|trying|suspicious|lockdep)|rcu: INFO:"
     r"|blocked for more than|soft lockup|hard LOCKUP|hung task"
-    r"|\b(KASAN|KCSAN|UBSAN|KFENCE|KMSAN|ODEBUG): |sleeping function"
+    r"|\b(KASAN|KCSAN|UBSAN|KFENCE|KMSAN): |\bODEBUG: (?!selftest passed)|sleeping function"
     r"|possible (circular|recursive) lock|suspicious RCU|bad unlock balance"
-    r"|still held|Bad page|Bad rss-counter|bad pmd|bad pte"
+    r"|still held|Bad page|Bad rss-counter|bad (pgd|p4d|pud|pmd|pte)|Bad swap (file|offset) entry"
+    r"|waiting for \S+ to become free"
     r"|(list_add|list_del) corruption|refcount_t:|stack.protector"
     r"|invalid opcode|stall(s)? on CPU|stalls? detected"
 )
 
+# The trap of a user program, which is the program's own fault.
+USER_TRAP = re.compile(r"\btraps: .+\[\d+\] ")
+
+# The letters of the bits of /proc/sys/kernel/tainted: Documentation/admin-guide/tainted-kernels.rst
+TAINTS = "PFSRMBUDAWCIOELKXTNJ"
+
 # Lines on the console; the kernel's report of a bug has a hundred.
 FLOOD = 2000
+
+# Kinds of splats of one boot that are listed; the rest follows from these.
+SPLATS = 20
 
 # The pattern of a result line comes from the script that LAVA runs in a guest without
 # Python.
@@ -56,9 +67,17 @@ def result_of(line):
     depth, verdict, name, note = len(m[1]) // 2, m[3], m[5], m[7] or ""
     if note.upper().startswith("SKIP"):
         return depth, name, "skip", note[4:].strip()
+    # An expected failure is none: kselftest.h calls it "ok", the KTAP document "not ok".
     if note.upper().startswith("XFAIL"):
-        return depth, name, "fail", note
+        return depth, name, "pass", note
     return depth, name, "pass" if verdict == "ok" else "fail", note
+
+
+def taints(value):
+    """Returns the letters of the bits that are set, in brackets; "" if that is no number."""
+    if not value.isdecimal():
+        return ""
+    return f" ({' '.join(letter for bit, letter in enumerate(TAINTS) if int(value) >> bit & 1)})"
 
 
 def lines(path):
@@ -119,7 +138,7 @@ class Run:
                 (self.runner, self.program, self.test)[depth](*rest)
         elif m := MARK.match(line):
             if m["what"] == "tainted" and m["value"] != "0":
-                self.problems.append(f"the kernel is tainted: {m['value']}")
+                self.problems.append(f"the kernel is tainted: {m['value']}{taints(m['value'])}")
             if m["what"] == "kmemleak" and m["value"] != "0":
                 self.problems.append(f"leaks that kmemleak found: {m['value']}")
         elif line == "lab: end":
@@ -179,11 +198,24 @@ def parse_ktap(text, end_mark=True):
     return run.tests, run.problems
 
 
+def is_splat(line):
+    return bool(SPLAT.search(line)) and not USER_TRAP.search(line)
+
+
 def parse_console(text, path):
+    """Returns the first splat of each kind: one that is known must not hide others."""
+    found = {}
     for number, line in enumerate(text, 1):
-        if SPLAT.search(line):
-            return [f"{path}:{number}: {line.strip()}"]
-    return []
+        if is_splat(line):
+            found.setdefault(splat_kind(line), f"{path}:{number}: {line.strip()}")
+    return list(found.values())[:SPLATS]
+
+
+def splat_kind(line):
+    """Returns a splat without what differs from boot to boot: time, task, addresses, numbers."""
+    line = re.sub(r"^(<\d+>)?(\[[^]]*\]\s*)*", "", line.strip())
+    line = re.sub(r", CPU#\d+: .*|\bCPU: \d+ .*PID: \d+", "", line)
+    return re.sub(r"0x[0-9a-fA-F]+|\b[0-9a-f]{8,}\b|\d+", "N", line)
 
 
 def flood(text, path):

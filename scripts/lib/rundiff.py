@@ -15,6 +15,7 @@ import re
 import statistics
 import sys
 
+import ktap
 import runkeep
 import runs
 
@@ -75,16 +76,28 @@ def tests_changed(pairs):
     return sorted(out, key=lambda entry: not entry[0])
 
 
+LOG = re.compile(r"^\S+\.(log|gz):\d+: ")
+
+
+def split_log(level):
+    """Returns the problems of a level, with the splats in its log, and the other lines."""
+    problems = {runkeep.kind(LOG.sub("", line)): line for line in level["problems"]}
+    others = {}
+    for line in level["kernel_log"]:
+        (problems if ktap.is_splat(line) else others).setdefault(runkeep.kind(line), line)
+    return problems, others
+
+
 def lines_changed(pairs):
     """The same for problems and for kinds of lines; only a new problem is worse."""
     found = {}
     for old, new in pairs:
-        for key, ours, theirs in (("PROBLEM", new, old), ("solved ", old, new), ("log    ", new, old)):
-            field = "kernel_log" if key == "log    " else "problems"
-            known = {runkeep.kind(line) for line in theirs[field]}
-            for line in ours[field]:
-                if runkeep.kind(line) not in known:
-                    found.setdefault((key, runkeep.kind(line)), (line, []))[1].append(new["name"])
+        (before, before_log), (after, after_log) = split_log(old), split_log(new)
+        for key, ours, theirs in (("PROBLEM", after, before), ("solved ", before, after),
+                                  ("log    ", after_log, before_log)):
+            for kind, line in ours.items():
+                if kind not in theirs:
+                    found.setdefault((key, kind), (line, []))[1].append(new["name"])
     return [(key == "PROBLEM", f"{key} {'new: ' if key != 'solved ' else ''}{line} {at(levels)}")
             for (key, _), (line, levels) in found.items()]
 

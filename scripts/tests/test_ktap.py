@@ -125,6 +125,31 @@ class Ktap(unittest.TestCase):
             problems = parse(GOOD.replace("lab: tainted", f"lab: kmemleak {value}\nlab: tainted"))[1]
             self.assertEqual([f"leaks that kmemleak found: {value}"] if bad else [], problems)
 
+    def test_taint_has_letters(self):
+        problems = parse(GOOD.replace("tainted 0", "tainted 544"))[1]
+        self.assertEqual(problems, ["the kernel is tainted: 544 (B W)"])
+
+    def test_expected_failure(self):
+        for line in ("# # ok 2 oom_once.next # XFAIL known", "# # not ok 2 oom_once.next # XFAIL known"):
+            text = GOOD.replace("# # not ok 2 oom_once.next", line)
+            text = text.replace("not ok 1 ", "ok 1 ").replace(" # exit=1", "")
+            tests, problems = parse(text)
+            self.assertEqual((tests["oom_once.next"], problems), ({"result": "pass", "detail": "XFAIL known"}, []))
+            self.assertIn("oom_once.next pass\n", self.by_script(text))
+
+    def test_failure_that_is_a_skip(self):
+        text = GOOD.replace("# # not ok 2 oom_once.next", "# # not ok 2 oom_once.next # SKIP no swap")
+        self.assertEqual(parse(text)[0]["oom_once.next"]["result"], "skip")
+        self.assertIn("oom_once.next skip\n", self.by_script(text))
+
+    @staticmethod
+    def by_script(text):
+        """Returns what the reader for guests without Python makes of it."""
+        with tempfile.NamedTemporaryFile("w") as f:
+            f.write(text)
+            f.flush()
+            return subprocess.run([ktap.RESULTS, f.name], capture_output=True, text=True, check=True).stdout
+
     def test_twice(self):
         text = GOOD.replace("global.third", "oom_once.next")
         self.assertTrue(any("twice" in p for p in parse(text)[1]))
@@ -151,10 +176,30 @@ class Ktap(unittest.TestCase):
                 "Oops: general protection fault, probably for non-canonical address",
                 "ODEBUG: free active (active state 0) object",
                 "refcount_t: underflow; use-after-free.",
-                "INFO: rcu_preempt self-detected stall on CPU"):
+                "INFO: rcu_preempt self-detected stall on CPU",
+                "WARNING: mm/oom_kill.c:600 at oom_reap_task+0x1/0x2, CPU#1: oom_reaper/30",
+                "BUG skbuff_head_cache (Tainted: G    B): Poison overwritten",
+                "get_swap_device: Bad swap offset entry 3fff",
+                "mm/pgtable-generic.c:40: bad pud 00000000aa(00000000bb)",
+                "unregister_netdevice: waiting for eth0 to become free. Usage count = 1",
+                "Internal error: Oops - Undefined instruction: 0 [#1] SMP"):
             found = ktap.parse_console([OOM_KILL, f"[    2.0] {line}"], "log")
             self.assertEqual(len(found), 1, line)
             self.assertTrue(found[0].startswith("log:2: "), found)
+
+    def test_no_splats(self):
+        for line in (
+                "MDS: WARNING: data leaks are possible",
+                "ODEBUG: selftest passed",
+                "traps: a.out[7] general protection fault ip:4011 sp:7ffd error:0 in a.out[1000+1000]",
+                "traps: two words[7] trap invalid opcode ip:4011 sp:7ffd error:0 in a.out[1000+1000]"):
+            self.assertEqual(ktap.parse_console([f"[    2.0] {line}"], "log"), [], line)
+
+    def test_each_kind_of_splat(self):
+        one, other = "WARNING: a.c:1 at f+0x1/0x2, CPU#0: a/1", "BUG: KASAN: slab-use-after-free in g+0x1/0x2"
+        again = one.replace("CPU#0: a/1", "CPU#1: b/22")
+        found = ktap.parse_console([f"[    2.0] {line}" for line in (one, again, other)], "log")
+        self.assertEqual([line.split(":")[1] for line in found], ["1", "3"])
 
     def test_packed_log(self):
         with tempfile.TemporaryDirectory() as d:

@@ -203,6 +203,13 @@ class Diff(WithRoom):
         self.assertIn("PROBLEM new: console.log:7: BUG: at 0x77 at 0001-patch-1", out)
         self.assertIn("log     new: ACPI Error: N at 0001-patch-1", out)
 
+    def test_splat_in_the_log_is_a_problem(self):
+        def change(run):
+            run["levels"][1]["kernel_log"] = ["BUG: KASAN: use-after-free in f+N/N"]
+        out, rc = self.changed(change)
+        self.assertEqual(rc, 2)
+        self.assertIn("PROBLEM new: BUG: KASAN: use-after-free in f+N/N at 0001-patch-1", out)
+
     def test_levels_move(self):
         def change(run):
             run["levels"][1]["name"] = "0002-patch-1"
