@@ -22,7 +22,7 @@ series_form() {
 # patches_of PATH: fills LAB_SERIES, and writes what the mails say about their base to
 # $TMP/about.
 patches_of() {
-	"$LIB/try_patches.py" "$LAB_SERIES" "$1" >"$TMP/about" || exit 1
+	"$LIB/try_patches.py" "$LAB_SERIES" "${1/#-/./-}" >"$TMP/about" || exit 1
 }
 
 # patches_by_id ID: the same for a thread, which b4 fetches.
@@ -36,6 +36,9 @@ patches_by_id() {
 	found=$(find "$TMP/b4" -name '*.mbx' | head -n 1)
 	[ -n "$found" ] || die "b4 found no patches for $id: $(tail -n 1 "$TMP/b4.log")"
 	patches_of "$found"
+	# b4 leaves the cover letter, which may have the base, in a file of its own.
+	grep -q '^base-commit ' "$TMP/about" ||
+		sed -n 's/^base-commit: \([0-9a-f]*\)$/base-commit \1/p' "${found%.mbx}.cover" 2>/dev/null | tail -n 1 >>"$TMP/about"
 }
 
 # range_of RANGE: the same for commits in KERNEL. Sets base and tip.
@@ -59,7 +62,10 @@ range_of() {
 with_prerequisites() {
 	local ids last
 	ids=$(sed -n 's/^prerequisite //p' "$TMP/about")
-	git -C "$KERNEL" log -p -n 5000 --no-merges "$1..HEAD" 2>/dev/null | git patch-id --stable >"$TMP/ids"
+	# With the user's settings, the ids may be others.
+	git -C "$KERNEL" -c diff.noprefix=false -c diff.mnemonicPrefix=false -c diff.orderFile=/dev/null \
+		log -p -U3 --no-color --no-ext-diff --no-textconv --diff-algorithm=myers -n 5000 --no-merges "$1..HEAD" 2>/dev/null |
+		git patch-id --stable >"$TMP/ids"
 	[ "$(grep -cF "$ids" "$TMP/ids")" = "$(wc -l <<<"$ids")" ] || return 0
 	# The newest commit comes first.
 	last=$(grep -m1 -F "$ids" "$TMP/ids")
@@ -126,7 +132,8 @@ apply_patches() {
 	: >"$TMP/applied"
 	while read -r p; do
 		if ! GIT_COMMITTER_NAME=lab GIT_COMMITTER_EMAIL=lab@localhost lab_git -C "$SRC" am -q --no-3way \
-			--whitespace=nowarn --committer-date-is-author-date "$LAB_SERIES/$p" >"$TMP/am" 2>&1 </dev/null; then
+			--patch-format=mboxrd --quoted-cr=strip --whitespace=nowarn \
+			--committer-date-is-author-date "$LAB_SERIES/$p" >"$TMP/am" 2>&1 </dev/null; then
 			lab_git -C "$SRC" am --abort >/dev/null 2>&1 || lab_git -C "$SRC" reset -q --hard
 			printf '%s\tdoes not apply: %s\n' "${p%.patch}" \
 				"$(grep -m1 -E '^(error|fatal):' "$TMP/am" || tail -n 1 "$TMP/am")" >>"$TMP/broken"
