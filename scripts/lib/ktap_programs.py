@@ -20,7 +20,8 @@ import ktap
 PROGRAM = re.compile(r"^(?:# )?selftests: (?P<target>\S+): (?P<program>\S+)$")
 # Some programs give a skipped test no name before the "#".
 SKIPPED = re.compile(r"^# ok \d+ # SKIP (?P<name>\S.*)$")
-NEEDS = re.compile(r"(?:^|[\s/])(?P<tool>[\w.+-]+): (?:command )?not found\b")
+# What a shell says. The name of a function of a script, which has a "_" as a rule, is no tool.
+NEEDS = re.compile(r"(?:\bsh: |: (?:line )?\d+: )(?P<tool>[A-Za-z0-9][A-Za-z0-9.+-]*): (?:command )?not found\b")
 
 
 def stable(name):
@@ -48,6 +49,7 @@ class Programs(ktap.Run):
                 self.current = f"{m['target']}:{m['program']}"
             elif m := SKIPPED.match(line):
                 self.program(m["name"], "skip", "")
+                return
             elif m := NEEDS.search(line):
                 self.tool = self.tool or m["tool"]
         super().line(line)

@@ -199,12 +199,23 @@ def ktap(levels, found):
     return "\n".join(out) + "\n"
 
 
+def is_result(data):
+    """Returns whether that is what ktap.py writes."""
+    return (isinstance(data, dict) and isinstance(data.get("seconds"), (int, float, type(None)))
+            and isinstance(data.get("problems"), list) and all(isinstance(p, str) for p in data["problems"])
+            and isinstance(data.get("tests"), dict)
+            and all(isinstance(t, dict) and isinstance(t.get("result"), str) and isinstance(t.get("detail"), str)
+                    for t in data["tests"].values()))
+
+
 def read_level(argument, cached=False):
     name, _, path = argument.partition("=")
     if path.startswith("cached:"):
         path, cached = path.removeprefix("cached:"), True
     try:
         data = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+        if not is_result(data):
+            raise BadInput(f"no result of level {name}: {path} is damaged: delete it, and run the level again")
         return {"name": name, "cached": cached, "seconds": data["seconds"],
                 "problems": data["problems"], "tests": data["tests"]}
     except (OSError, ValueError, KeyError) as err:

@@ -20,6 +20,7 @@ import subprocess
 import sys
 
 import deal
+import matrix as results
 
 HERE = pathlib.Path(__file__).resolve().parent
 
@@ -88,6 +89,7 @@ def level_arguments(shards, base, levels):
                            f"{': ' + ', '.join(map(str, found)) if found else ''}")
         cached = level in (found[0] / "cached").read_text(encoding="utf-8").split()
         arguments.append(f"{level}={'cached:' if cached else ''}{found[0] / level / 'result.json'}")
+        results.read_level(arguments[-1])
     return arguments
 
 
@@ -136,7 +138,7 @@ def main():
         for base in shards[0]["bases"]:
             levels = deal.levels_of(args.top, base)
             work.append((base, levels, level_arguments(shards, base, levels)))
-    except (BadInput, OSError) as err:
+    except (BadInput, results.BadInput, OSError) as err:
         print(f"merge: {err}", file=sys.stderr)
         return 1
     codes = [matrix(args.top, args.out, *one) for one in work]

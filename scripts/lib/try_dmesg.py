@@ -26,9 +26,8 @@ RULES = [
     (re.compile(r"\b[0-9a-f]{8,}\b"), "X"),
     (re.compile(r"\+X/X"), ""),
     (re.compile(r"\b[0-9a-f]{2}(:[0-9a-f]{2}){2,}\b"), "X"),
-    # Not in names such as ext4 or x86_64.
-    (re.compile(r"(?<![A-Za-z_\d])-?\d+(\.\d+)*"), "N"),
-    (re.compile(r"N(?=[a-zA-Z%]+\b)[kKMG]?i?B?"), "N"),
+    # With a unit, and not in names such as ext4 or x86_64.
+    (re.compile(r"(?<![A-Za-z_\d])-?\d+(\.\d+)*([kKMG]?i?B\b|[kKMG]\b)?"), "N"),
     (re.compile(r"\s+"), " "),
 ]
 # Stack and registers: an OOM kill prints them, and they differ each time.

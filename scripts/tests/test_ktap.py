@@ -18,7 +18,9 @@ LIB = HERE.parent / "lib"
 sys.path.insert(0, str(LIB))
 
 import ktap     # noqa: E402
+import ktap_programs    # noqa: E402
 import matrix   # noqa: E402
+import try_dmesg    # noqa: E402
 
 GOOD = """\
 lab: uname Linux 7.3.4
@@ -71,6 +73,14 @@ OOM_KILL = """\
 
 def parse(text):
     return ktap.parse_ktap(text.split("\n"))
+
+
+def programs(text):
+    run = ktap_programs.Programs()
+    for line in text.split("\n"):
+        run.line(line)
+    run.end(False)
+    return {name: (test["result"], test["detail"]) for name, test in run.tests.items()}, run.problems
 
 
 class Ktap(unittest.TestCase):
@@ -137,6 +147,28 @@ class Ktap(unittest.TestCase):
             self.assertEqual((tests["oom_once.next"], problems), ({"result": "pass", "detail": "XFAIL known"}, []))
             self.assertIn("oom_once.next pass\n", self.by_script(text))
 
+    def test_names(self):
+        one = "# ok 1 a b\n# not ok 2 # why\n# not ok 3\n# not ok 4 size#2\n# ok 5 - c  # SKIP  no d\n# ok 6 # SKIP e\n"
+        two = "# not ok 1 slow  # 12 s\n"
+        got = programs(f"1..2\n# selftests: mm: one\n{one}not ok 1 selftests: mm: one # exit=1\n"
+                       f"# selftests: mm: two\n{two}not ok 2 selftests: mm: two  # exit=1\n")
+        self.assertEqual(got, ({
+            "mm:one": ("fail", "exit=1"), "mm:one/a b": ("pass", ""), "mm:one/2": ("fail", "why"), "mm:one/3": ("fail", ""),
+            "mm:one/size#2": ("fail", ""), "mm:one/c": ("skip", "no d"), "mm:one/e": ("skip", ""),
+            "mm:two": ("fail", "exit=1"), "mm:two/slow": ("fail", "12 s")}, []))
+
+    def test_missing_tools(self):
+        for line, result in (("./x.sh: line 3: jq: command not found", "skip"), ("./x.sh: 3: tc: not found", "skip"),
+                             ("sh: ip6tables-save: not found", "skip"), ("./x.sh: line 3: check_it: command not found", "fail"),
+                             ("Error: eth0: not found", "fail")):
+            got = programs(f"1..1\n# selftests: net: x.sh\n# {line}\nnot ok 1 selftests: net: x.sh # exit=1\n")
+            self.assertEqual(got[0]["net:x.sh"][0], result, line)
+
+    def test_words_of_a_log(self):
+        for line, want in (("[    1.0] WARNING: mm/x.c:12 at f+0x1/0x2", "WARNING: mm/x.c:N at f"),
+                           ("[    1.0] NMI watchdog: on", "NMI watchdog: on"), ("[    1.0] 16384kB of 2G left, ext4", "N of N left, ext4")):
+            self.assertEqual(try_dmesg.normal(line), want)
+
     def test_failure_that_is_a_skip(self):
         text = GOOD.replace("# # not ok 2 oom_once.next", "# # not ok 2 oom_once.next # SKIP no swap")
         self.assertEqual(parse(text)[0]["oom_once.next"]["result"], "skip")
@@ -148,7 +180,7 @@ class Ktap(unittest.TestCase):
         with tempfile.NamedTemporaryFile("w") as f:
             f.write(text)
             f.flush()
-            return subprocess.run([ktap.RESULTS, f.name], capture_output=True, text=True, check=True).stdout
+            return subprocess.run([HERE.parent / "guest" / "ktap-results", f.name], capture_output=True, text=True, check=True).stdout
 
     def test_twice(self):
         text = GOOD.replace("global.third", "oom_once.next")

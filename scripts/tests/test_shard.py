@@ -229,6 +229,11 @@ class Merge(unittest.TestCase):
         level.rename(b / "aside")
         self.refused("is in 0 shards", a, b, c)
         (b / "aside").rename(level)
+        right = level.read_text(encoding="utf-8")
+        for wrong in ("null", "[]", "{", '{"seconds": 1, "problems": {}, "tests": {}}'):
+            level.write_text(wrong, encoding="utf-8")
+            self.refused("no result of level", a, b, c)
+        level.write_text(right, encoding="utf-8")
         shutil.copytree(level.parents[1], a / level.parts[-3], dirs_exist_ok=True)
         self.refused("is in 2 shards", a, b, c)
 
