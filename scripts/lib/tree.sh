@@ -15,6 +15,13 @@ lab_git() {
 		-c maintenance.auto=false -c advice.detachedHead=false "$@"
 }
 
+# why_no_objects REPO: if REPO is a partial clone, says so, and what to do; else returns 1. git
+# fetches objects that such a clone lacks only into the clone itself.
+why_no_objects() {
+	git -C "$1" config --get-regexp '^remote\..*\.promisor$' true >/dev/null || return 1
+	echo "it is a partial clone, which lacks files: run git -C $1 fetch --refetch --no-filter"
+}
+
 # need_source, need_stack: fetch the tree; also apply the series. This happens once per
 # run: LAB_READY tells the commands that this one starts that it is done.
 need_source() {

@@ -120,7 +120,7 @@ make_tree() {
 	if [ "$(cat "$SRC/.git/objects/info/alternates" 2>/dev/null)" != "$from" ]; then borrow "$1" "$SRC"; fi
 	rm -rf "$SRC/.git/rebase-apply" "$SRC/.git/index.lock"
 	progress "tree to build in" "$TMP/log" lab_git -C "$SRC" checkout -q -f --detach "$base" ||
-		die "cannot check out $base of $1: $(tail -n 1 "$TMP/log")"
+		die "cannot check out $base of $1: $(why_no_objects "$1" || tail -n 1 "$TMP/log")"
 	lab_git -C "$SRC" clean -q -ffdx
 	lab_git -C "$SRC" tag -f base "$base" >/dev/null
 	lab_git -C "$SRC" update-ref "$STACK_REF" "$base"
