@@ -7,11 +7,24 @@
 #   booted  DETAIL is the folder of its logs
 #   same    the image is the same as that of the level below, which is DETAIL
 #   broken  DETAIL is the reason
+#   untested  it fails like the level below, which is broken; DETAIL says so
 #   again   the level was booted a second time; DETAIL is the folder of these logs
 #   few     the same, with only some of the test programs
 
 state() {
 	printf '%s\t%s\t%s\n' "$1" "$2" "${3//$'\t'/ }" >>"$TMP/states"
+}
+
+# broken NAME HOW WHY: the level is broken: HOW is "does not build", "does not boot" or "hangs ...".
+# If an earlier patch has broken it in the same way, this one is not blamed: nobody knows what
+# it does alone.
+broken() {
+	if [ "$blocked_how" = "$2" ]; then
+		state "$1" untested "not tested: $blocked_by $2"
+		return
+	fi
+	blocked_by=$1 blocked_how=$2
+	state "$1" broken "$2: $3"
 }
 
 # boot_level NAME DIR: boots the level, and writes the logs to DIR. If the guest did not run
@@ -54,13 +67,13 @@ boot_few() {
 # try_level NAME BELOW: builds a level, and boots it unless level BELOW has the same image.
 # Sets last to NAME if there are results.
 try_level() {
-	local name=$1 below=$2 dir=$LOGS/$1 image booted
+	local name=$1 below=$2 dir=$LOGS/$1 image booted why
 	image=$(image_of "$1" lean)
 	if ! run "$COMMANDS/build" "$name" lean 2>"$TMP/err"; then
 		cat "$TMP/err" >&2
 		sed -n 's/.*does not build: //p' "$TMP/err" | head -n 1 >"$TMP/why"
 		[ -s "$TMP/why" ] || tail -n 1 "$TMP/err" >"$TMP/why"
-		state "$name" broken "does not build: $(sed 's,^\(\.\./\)*src/[^/]*/,,' "$TMP/why")"
+		broken "$name" "does not build" "$(sed 's,^\(\.\./\)*src/[^/]*/,,' "$TMP/why")"
 		return
 	fi
 	if [ -n "$below" ] && cmp -s "$image" "$(image_of "$below" lean)"; then
@@ -74,9 +87,11 @@ try_level() {
 		say "  accelerator: $ACCEL, ${SMP:-2} CPUs"
 	fi
 	if ! boot_level "$name" "$dir"; then
-		state "$name" broken "$(cat "$TMP/why")"
+		why=$(cat "$TMP/why")
+		broken "$name" "${why%%: *}" "${why#*: }"
 		return
 	fi
+	blocked_how=none
 	state "$name" booted "$dir"
 	if [ -z "$below" ]; then
 		boot_again "$name" "$dir" || true
@@ -118,7 +133,7 @@ keep_folder() {
 try_levels() {
 	local name n=0 count
 	count=$(levels | wc -l)
-	last=
+	last='' blocked_by='' blocked_how=none
 	: >"$TMP/states"
 	keep_folder
 	while read -r name _ <&3; do

@@ -187,6 +187,8 @@ def sections(levels, work):
         parts, worse = [], level.state == "broken"
         if level.state == "broken":
             parts.append(("broken", [level.detail]))
+        elif level.state == "untested":
+            parts.append(("not tested", [level.detail.removeprefix("not tested: ")]))
         else:
             unstable = base.unstable | below.unstable | level.unstable
             found = changes(below.data, level.data, unstable)
