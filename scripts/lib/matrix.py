@@ -102,14 +102,20 @@ def compare(expected, levels, order):
     return found
 
 
-def flips(levels, names):
-    """Returns (patch, test, result before, result after) for each result that changed."""
+def flips(levels, names, order=()):
+    """Returns (patch, test, result before, result after) for each result that changed.
+
+    order: the names of all levels. Where some between two levels were not booted, nobody
+    knows which patch it was, and "patch" is BEFORE..AFTER.
+    """
     out = []
     for before, after in zip(levels, levels[1:]):
+        pair = [lv["name"] for lv in (before, after)]
+        far = all(name in order for name in pair) and order.index(pair[1]) - order.index(pair[0]) > 1
         for name in names:
             old, new = (lv["tests"].get(name, {}).get("result") for lv in (before, after))
             if old != new:
-                out.append((after["name"], name, old, new))
+                out.append(("..".join(pair) if far else pair[1], name, old, new))
     return out
 
 
@@ -253,7 +259,7 @@ def main():
     found = compare(expected, levels, order)
     differences = [f"{lv}: {name + ': ' if name else ''}{text}" for lv, name, text in found]
     changed = [f"{patch} changed {name} from {old or 'not run'} to {new or 'not run'}"
-              for patch, name, old, new in flips(levels, names)]
+              for patch, name, old, new in flips(levels, names, order)]
 
     args.out.mkdir(parents=True, exist_ok=True)
     (args.out / "matrix.md").write_text(markdown(levels, names, changed, differences), encoding="utf-8")

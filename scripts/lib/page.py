@@ -176,7 +176,7 @@ class Page:
         """Returns patch -> the tests whose result it changes: (test, before, after)."""
         out = {}
         names = [name for group in self.names().values() for name in group]
-        for patch, test, old, new in matrix.flips(self.levels, names):
+        for patch, test, old, new in matrix.flips(self.levels, names, self.order):
             out.setdefault(patch, []).append((test, old or "not run", new or "not run"))
         return out
 

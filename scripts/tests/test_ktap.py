@@ -282,6 +282,7 @@ class Matrix(unittest.TestCase):
 
     def test_as_expected(self):
         self.assertEqual(self.differences(self.levels()), [])
+        self.assertEqual({patch for patch, *_ in matrix.flips(self.levels()[::2], ["one"], self.order)}, {"base..0002-b"})
         self.assertEqual(matrix.flips(self.levels(), ["one", "two", "three"]),
                          [("0001-a", "one", "fail", "pass")])
 
