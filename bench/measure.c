@@ -130,6 +130,7 @@ char *map_aligned(size_t size)
 
 void with_cgroups(bool global, void (*fn)(struct oom_cgroups *cg, void *arg), void *arg)
 {
+	int needs = OOM_FREEZER | OOM_USERFAULTFD | (global ? OOM_GLOBAL : 0);
 	static struct oom_cgroups *cg;
 	const char *why;
 	int status;
@@ -145,8 +146,7 @@ void with_cgroups(bool global, void (*fn)(struct oom_cgroups *cg, void *arg), vo
 	fflush(stdout);
 	pid = fork();
 	if (!pid) {
-		why = oom_cgroups_create(cg, global);
-		if (why)
+		if (oom_cgroups_create(cg, needs, &why))
 			errx(1, "%s", why);
 		fn(cg, arg);
 		exit(0);
