@@ -72,8 +72,8 @@ class Log:
             self.lines += [part.rstrip("\r") for part in unquote(text.strip()[1:-1]).split("\n")]
         elif level == "results":
             got = {key: unquote(value) for key, value in PAIR.findall(text)}
-            if DEFINITION.fullmatch(got.get("definition", "")):
-                self.cases[got.get("case")] = got.get("result")
+            if DEFINITION.fullmatch(got.get("definition", "")) and "case" in got:
+                self.cases[got["case"]] = got.get("result", "nothing")
             elif (got.get("definition"), got.get("case")) == ("lava", "job"):
                 self.job = got
 

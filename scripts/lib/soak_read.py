@@ -50,7 +50,11 @@ def read(text, races, suspend=False):
                 left[m["what"]][name] = int(number)
         elif m and m["what"] == "suspends":
             suspend = False
-            ok, failed = (int(word) for word in m["value"].split())
+            words = m["value"].split()
+            if len(words) != 2 or not all(word.isdecimal() for word in words):
+                problems.append(f"not the numbers of suspends: {m['value']}")
+                continue
+            ok, failed = map(int, words)
             if failed or not ok:
                 problems.append(f"the kernel could not suspend {failed} of {ok + failed} times during the races")
         ended = ended or line == "lab: end"

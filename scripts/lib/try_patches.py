@@ -72,7 +72,7 @@ def decoded(header):
     """Returns a header as text; one that is damaged as well as that can be done."""
     try:
         return str(email.header.make_header(email.header.decode_header(header)))
-    except (UnicodeError, LookupError, email.errors.HeaderParseError):
+    except (ValueError, LookupError, email.errors.HeaderParseError):
         return str(header).encode("ascii", "replace").decode()
 
 
