@@ -150,20 +150,35 @@ built_objects() {
 # There are hundreds more that only include them.
 HEADER_USERS=(kernel/freezer.c kernel/signal.c kernel/cgroup/freezer.c kernel/cgroup/legacy_freezer.c)
 
-# compile_touched FLAVOUR [VARIANT [ends]]: compiles the .c files of the kernel that the stack
+# compile_touched FLAVOUR [VARIANT [LEVELS]]: compiles the .c files of the kernel that the stack
 # changes, and HEADER_USERS, at each level, with that config and W=1. A warning that the base
-# does not have is an error. VARIANT is the one that this runs in. "ends": only at the base and
-# the tip. All configs of an architecture share a build folder, because its tools do not depend
-# on the config. The check "kerneldoc" looks at the comments, which W=1 would do for each object.
+# does not have is an error. VARIANT is the one that this runs in. LEVELS are lines as levels
+# prints them, the base first; the default are those of the stack. What compiled before with the
+# same inputs is cached. All configs of an architecture share a build folder, because its tools do
+# not depend on the config. The check "kerneldoc" looks at the comments, which W=1 would do for
+# each object.
 compile_touched() {
 	local flavour=$1 variant=${2:-$1}
 	local obj=$OBJ/objects-$GUEST_ARCH log=$LOGS/objects-$variant.log
-	local levels start=$SECONDS n=0 name commit new source='' f
+	local levels=${3:-} start=$SECONDS key todo='' name commit id new f
+	local -A known=()
 	local -a sources objects
-	levels=$(levels)
-	[ "${3:-}" != ends ] || levels=$(sed '1p;$!d' <<<"$levels")
+	[ -n "$levels" ] || levels=$(levels)
 	mapfile -t sources < <(touched_sources)
 	[ ${#sources[@]} -gt 0 ] || die "the stack of $BASE changes no kernel source"
+	key=$({ source_id "$BASE_REF"; config_fragments "$flavour"; "${CROSS_COMPILE:-}${KERNEL_CC:-gcc}" --version
+		echo "${ARCH:-} $variant ${sources[*]} ${HEADER_USERS[*]}"; declare -f compile_touched kernel_make; } | sha)
+	while read -r name commit; do
+		id=$key-$(source_id "$commit" | sha)
+		# The base comes first, and is compiled if anything else is.
+		[ -n "${FRESH:-}" ] || [ ${#known[@]} = 0 ] || [ ! -d "$CACHE/objects/$id" ] || known[$id]=1
+		[ -n "${known[$id]:-}" ] || todo+="$name $commit $id"$'\n'
+		known[$id]=1
+	done <<<"$levels"
+	if [ "$(wc -l <<<"$todo")" = 2 ]; then
+		say "  $variant: ${#known[@]} levels: cached"
+		return
+	fi
 
 	at "$BASE_REF"
 	configure "$obj" "$flavour"
@@ -179,17 +194,16 @@ compile_touched() {
 	warnings() {
 		sed -nE -e "s,^$SRC/,," -e 's/^([^ :]+):[0-9:]+ (warning:.*)/\1: \2/p' "$log" | sort
 	}
-	while read -r name commit <&3; do
-		[ "$source" != "$(source_id "$commit")" ] || continue
-		source=$(source_id "$commit")
+	rm -f "$TMP/base"
+	while read -r name commit id <&3; do
 		at "$commit"
 		run kernel_make "$obj" W=1 cmd_checkdoc= "${objects[@]}" >"$log" 2>&1 ||
 			die "$variant: $name does not compile: $(first_error "$log"); see $log"
-		[ "$n" != 0 ] || warnings >"$TMP/base"
+		[ -e "$TMP/base" ] || warnings >"$TMP/base"
 		new=$(warnings | comm -13 "$TMP/base" -)
 		[ -z "$new" ] ||
 			die "$variant: $name: a warning in a file that the stack touches: ${new%%$'\n'*}; see $log"
-		n=$((n + 1))
-	done 3<<<"$levels"
-	say "  $variant: ${objects[*]} at $n levels: $((SECONDS - start)) s"
+		cache_put objects "$id" "$log"
+	done 3< <(printf '%s' "$todo")
+	say "  $variant: ${objects[*]} at $(wc -l <<<"${todo%?}") of ${#known[@]} levels: $((SECONDS - start)) s"
 }

@@ -13,6 +13,7 @@
 #   initramfs  the initramfs of the guest, with the selftests
 #   boots      logs and result.json of boots without a problem
 #   checks     logs of checks that passed
+#   objects    logs of levels at which what the stack touches compiled
 #   runs       one file for each run of the matrix, not a folder; see lib/runs.sh
 #   mails      what get_maintainer.pl has printed for a patch
 #   lava       device types of lava-server
