@@ -92,7 +92,7 @@ no_time() {
 # "# Once: ...":
 #   source  the base
 #   stack   the base, the patches and the tip
-#   series  patches and letters
+#   series  patches, topics and letters
 #   lab     all scripts
 #   limit   whether there is a time limit
 #   DIR     a folder of this repository
@@ -102,7 +102,7 @@ no_time() {
 once_key() {
 	local words w
 	words=$(header "$1" Once)
-	if [ -z "$words" ] || [ -n "${FRESH:-}${KERNEL:-}${EXTRA_CONFIG:-}${LINT_SERIES:-}" ]; then return 0; fi
+	if [ -z "$words" ] || [ -n "${FRESH:-}${KERNEL:-}${EXTRA_CONFIG:-}${LINT_TOPIC:-}" ]; then return 0; fi
 	if [[ " $words " == *" source "* || " $words " == *" stack "* ]]; then
 		git -C "$SRC" rev-parse -q --verify "$STACK_REF" >/dev/null 2>&1 || return 0
 	fi
@@ -120,7 +120,7 @@ once_key() {
 					git -C "$SRC" rev-parse "$BASE_REF^{tree}" "$STACK_REF^{tree}"
 					series | in_patches | xargs -d '\n' sha256sum
 					;;
-				series) hash_files series patches COVER_LETTER.md COVER_LETTER.tests.md ;;
+				series) hash_files series patches topics COVER_LETTER.md ;;
 				lab) hash_files scripts ;;
 				limit) echo "${CHECK_END:+limited}" ;;
 				*) hash_files "$w" ;;
@@ -151,18 +151,16 @@ own_files() {
 	done
 }
 
-# patch_files: prints the patches that are sent; with LINT_SERIES, those of that series of
-# mails.
+# patch_files: prints the patches that are sent; with LINT_TOPIC, those of that topic.
 patch_files() {
-	series "${LINT_SERIES:-}" | sed "s,^,${PATCHES#"$TOP/"}/,"
+	series ${LINT_TOPIC:+"$LINT_TOPIC"} | sed "s,^,${PATCHES#"$TOP/"}/,"
 }
 
-# covers: prints the cover letters.
+# covers: prints the letters: that of the whole stack, and those of the topics.
 covers() {
-	local which
-	for which in ${LINT_SERIES:-mm tests}; do
-		[ -z "$(series "$which")" ] || (mail_series "$which" && echo "${COVER#"$TOP/"}")
-	done
+	local topic
+	[ -n "${LINT_TOPIC:-}" ] || echo "${COVER#"$TOP/"}"
+	for topic in ${LINT_TOPIC:-$(topics)}; do echo "topics/$topic.md"; done
 }
 
 # first_of FILE...: prints the first FILE in the tree; files move between releases.

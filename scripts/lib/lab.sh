@@ -63,6 +63,9 @@ case ${1:-} in
 	;;
 esac
 
+# The topic that choose_topic chose, or nothing for the whole stack.
+TOPIC=
+
 # lab_base: sets the paths of BASE, and creates the folders.
 lab_base() {
 	[ -r "$TOP/configs/$BASE.base" ] ||

@@ -46,11 +46,9 @@ def subject(mail):
 
 
 def number(mail):
-    """Returns the N of "[PATCH v2 N/6]"."""
+    """Returns the N of "[PATCH v2 N/6]", or 1 for a single patch."""
     found = re.match(r"\[[^]]*?(\d+)/\d+\]", subject(mail))
-    if not found:
-        raise Unexpected(f"'{subject(mail)}' has no number")
-    return int(found[1])
+    return int(found[1]) if found else 1
 
 
 def set_header(mail, name, value):
@@ -70,8 +68,8 @@ def stable(mails):
     form = re.match(r"<(.*-v\d+)-\d+-[0-9a-f]+(@.*)>$", mails[0]["Message-Id"])
     day = re.search(r"^change-id: (\d{8})-", mails[0].get_payload(decode=True).decode(), re.M)
     if not form or not day:
-        raise Unexpected(f"cannot read the id {mails[0]['Message-Id']} or the cover letter's change-id")
-    ids = [f"<{form[1]}-{i}-{digest.hexdigest()[:12]}{form[2]}>" for i in range(len(mails))]
+        raise Unexpected(f"cannot read the id {mails[0]['Message-Id']} or the change-id")
+    ids = [f"<{form[1]}-{number(mail)}-{digest.hexdigest()[:12]}{form[2]}>" for mail in mails]
     date = datetime.datetime.strptime(day[1] + "+0000", "%Y%m%d%z")
     for i, mail in enumerate(mails):
         # b4 0.12 cannot read a folded subject from a file.
@@ -104,13 +102,13 @@ def main():
     args = parser.parse_args()
     try:
         mails = sorted(read_mails(args.mails), key=number)
-        if [number(mail) for mail in mails] != list(range(len(mails))):
-            raise Unexpected("the mails are not a cover letter and all of its patches")
+        if [number(mail) for mail in mails] not in ([1], list(range(len(mails)))):
+            raise Unexpected("the mails are not one patch, or a cover letter and all of its patches")
         if args.recipients:
             recipients(mails)
             return 0
         stable(mails)
-        for mail in mails[args.patches:]:
+        for mail in mails[args.patches and not number(mails[0]):]:
             body = mail.as_bytes()
             if re.search(rb"^From ", body, re.M):
                 raise Unexpected(f"'{subject(mail)}' has a line that begins with 'From ', which ends a mail in an mbox")

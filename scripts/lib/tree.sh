@@ -36,19 +36,44 @@ need_stack() {
 	export LAB_READY="$LAB_READY stack:$KEY"
 }
 
-# of_series [WHICH]: reads a series file from stdin and prints its patches in order: all, or
-# those of the series of mails WHICH. A comment "# mm", "# tests" or "# both" assigns the
-# patches up to the next such comment; without any comment, all are "mm".
+# of_series [TOPIC...]: reads a series file from stdin and prints its patches in order: all, or
+# those of the TOPICs. A comment "# topic NAME" assigns the patches up to the next such comment.
 of_series() {
-	awk -v which="${1:-}" '/^# (mm|tests|both)$/ { group = $2 }
+	awk -v which=" $* " '/^# topic / { topic = $3 }
 		{ sub(/[ \t]*#.*/, "") }
-		NF && (which == "" || group == which || group == "both" || (group == "" && which == "mm"))'
+		NF && (which == "  " || index(which, " " topic " "))'
 }
 
-# series [WHICH]: does the same for the series of this base.
+# series [TOPIC...]: does the same for the series of this base.
 series() {
 	[ -r "$SERIES" ] || die "no $SERIES: write the stack with 'scripts/lab export'"
-	of_series "${1:-}" <"$SERIES"
+	of_series "$@" <"$SERIES"
+}
+
+# topics: prints the topics of this base, in the order of their first patches.
+topics() {
+	[ ! -r "$SERIES" ] || awk '/^# topic / && !seen[$3]++ { print $3 }' "$SERIES"
+}
+
+# letter_field NAME FILE: prints the value of "NAME: value" in the header of a letter, which
+# ends at the first empty line.
+letter_field() {
+	sed -n -e '/^$/q' -e "/^$1: */{s///p;q}" "$2"
+}
+
+# needs TOPIC [FOR...]: prints the topics that TOPIC needs, and those that these need. FOR are
+# the topics that it is needed for.
+needs() {
+	local needed n
+	[[ " ${*:2} " != *" $1 "* ]] || die "topics/$2.md needs $1, which needs $2"
+	[ -r "$TOP/topics/$1.md" ] || die "no topics/$1.md: each topic needs one"
+	needed=$(letter_field needs "$TOP/topics/$1.md")
+	for n in $needed; do
+		[[ " $(topics | paste -sd' ') " == *" $n "* ]] ||
+			die "topics/$1.md needs $n, but the series has no patch of that topic"
+		needs "$n" "$@"
+		echo "$n"
+	done
 }
 
 # in_patches: reads names of patches from stdin, and prints their paths.
@@ -114,19 +139,30 @@ recommit() {
 		git -C "$1" hash-object -t commit -w --stdin
 }
 
-# pick_series WHICH: applies that series of mails alone to the base, and prints the commits.
-pick_series() {
-	local levels name commit parent
-	levels=$(levels)
+# pick_topic [TOPIC]: applies what TOPIC needs and then its own patches to the base, and prints
+# "NAME COMMIT" per line, as levels does. Without TOPIC, prints the levels of the whole stack.
+pick_topic() {
+	local levels needed names name commit parent
+	levels=$(levels) || exit 1
+	if [ -z "${1:-}" ]; then
+		echo "$levels"
+		return
+	fi
+	needed=$(needs "$1") || exit 1
+	# shellcheck disable=SC2086 # a list of names
+	names=$(if [ -n "$needed" ]; then series $needed; fi; series "$1")
 	parent=$(git -C "$SRC" rev-parse "$BASE_REF")
+	echo "base $parent"
 	local -x GIT_INDEX_FILE=$TMP/index
-	while read -r name commit; do
-		lab_git -C "$SRC" read-tree "$parent"
-		lab_git -C "$SRC" apply --cached "$PATCHES/$name.patch" 2>"$TMP/apply" ||
-			die "$name does not apply without the patches that are not in series '$1': $(head -n 1 "$TMP/apply")"
+	lab_git -C "$SRC" read-tree "$parent"
+	for name in $names; do
+		name=${name%.patch}
+		commit=$(awk -v name="$name" '$1 == name { print $2 }' <<<"$levels")
+		lab_git -C "$SRC" apply --cached --3way "$PATCHES/$name.patch" 2>"$TMP/apply" ||
+			die "topic $1: $name does not apply to the base and what it needs: $(grep -m1 -E '^error|conflicts' "$TMP/apply")"
 		parent=$(recommit "$SRC" "$commit" "$(lab_git -C "$SRC" write-tree)" "$parent")
-		echo "$parent"
-	done < <(grep -F -f <(series "$1" | sed 's/\.patch$/ /') <<<"$levels")
+		echo "$name $parent"
+	done
 }
 
 # levels: prints "NAME COMMIT" per line: the base, then the tree after each patch.

@@ -66,7 +66,7 @@ class Deal(unittest.TestCase):
             for name, path in (("1", "mm/x.c"), ("2", "Documentation/x.rst"), ("3", "tools/testing/x.c"),
                                ("4", "include/linux/sched.h"), ("5", "tools/x.c"), ("6", "MAINTAINERS")):
                 (top / "patches" / f"{name}.patch").write_text(f"diff --git a/{path} b/{path}\n", encoding="utf-8")
-            (top / "series").write_text("# mm\n1.patch\n2.patch\n3.patch\n\n4.patch # x\n5.patch\n6.patch\n",
+            (top / "series").write_text("# topic a\n1.patch\n2.patch\n3.patch\n\n4.patch # x\n5.patch\n6.patch\n",
                                         encoding="utf-8")
             groups = deal.groups_of(top, "mainline")
         self.assertEqual([(g.kind, g.levels) for g in groups],

@@ -136,6 +136,11 @@ set_bad_expected() { echo 'prog perhaps' >patches/expected; }
 set_other_expected() { echo 'prog flips fourth' >patches/expected; }
 set_no_cover() { rm COVER_LETTER.md; }
 set_bad_cover() { echo >COVER_LETTER.md; }
+set_topic() {
+	sed -i -e '1i# topic f2' -e '2i# topic f4' series
+	mkdir topics
+	printf '%s\n' "needs: ${NEEDS:-}" '' x >topics/f2.md
+}
 set_does_not_compile() {
 	sed -i 's/return 1;/return x;/' "$tree/mm/oom_kill.c"
 	commit_all "$tree" 'mm: use what there is not'
