@@ -12,11 +12,11 @@ stage() {
 }
 
 # boot_levels LEVELS FLAVOUR OUT [compile]: prepares, then builds and boots "all" levels,
-# the "ends" or the "tip". With "compile", it first compiles the files that the stack
-# touches, at each level. Writes the results to OUT. Returns 0 if all is as expected,
-# 2 if not.
+# the "ends" or the "tip", or those of the "topic" that choose_topic chose. With "compile", it
+# first compiles the files that the stack touches, at each level. Writes the results to OUT.
+# Returns 0 if all is as expected, 2 if not.
 boot_levels() {
-	local which=$1 flavour=$2 out=$3 compile=${4:-} order rc=0
+	local which=$1 flavour=$2 out=$3 compile=${4:-} order keep rc=0
 	need_machine
 	[ -r "$EXPECTED" ] || die "no $EXPECTED: it must list the expected result of each test"
 	lab_lock
@@ -28,23 +28,29 @@ boot_levels() {
 	say "selftests"
 	guest_initramfs
 	stage selftests
-	levels >"$TMP/levels"
-	order=$(cut -d' ' -f1 "$TMP/levels" | paste -sd,)
+	levels >"$TMP/stack"
+	pick_topic "$TOPIC" >"$TMP/all"
+	# The patches that a topic has not come after it, where no level is booted.
+	order=$(awk '!seen[$1]++ { print $1 }' "$TMP/all" "$TMP/stack" | paste -sd,)
 	if [ -n "$compile" ]; then
 		compile_touched "$flavour"
 		stage objects
 	fi
 	case $which in
-	ends) sed -i '1p;$!d' "$TMP/levels" ;;
-	tip) sed -i '$!d' "$TMP/levels" ;;
+	ends) keep='NR == 1 || NR == all' ;;
+	tip) keep='NR == all' ;;
+	# Of what the topic needs, only the last level.
+	topic) keep='NR == 1 || NR >= all - own' ;;
+	*) keep=1 ;;
 	esac
+	awk -v all="$(wc -l <"$TMP/all")" -v own="$(series ${TOPIC:+"$TOPIC"} | wc -l)" "$keep" "$TMP/all" >"$TMP/levels"
 	boot_each "$flavour"
 
 	say ""
 	python3 "$LIB/matrix.py" --expected "$EXPECTED" --base "$BASE" --out "$out" --order "$order" \
 		"${boot_results[@]}" || rc=$?
 	say ""
-	[ "$rc" = 1 ] || keep_run "$which" "$flavour" "$out" "$order"
+	[ "$rc" = 1 ] || keep_run "$which${TOPIC:+ $TOPIC}" "$flavour" "$out" "$order"
 	[ "$rc" = 1 ] || matrix_page "$out" "$order"
 	say "stages: $(printf '%s, ' "${stage_times[@]}")total $SECONDS s"
 	say "logs: $LOGS; results: $out"
@@ -54,17 +60,19 @@ boot_levels() {
 # boot_each FLAVOUR: builds and boots the levels in $TMP/levels. Sets boot_results, for
 # matrix.py.
 boot_each() {
-	local flavour=$1 level image kernel dir t seconds count n=0 built=0 booted=0
+	local flavour=$1 level commit what image kernel dir t seconds count n=0 built=0 booted=0
 	local fresh=${FRESH:-} FRESH
 	local -A repeated=()
 	count=$(wc -l <"$TMP/levels")
 	boot_results=()
-	while read -r level _ <&3; do
+	while read -r level commit <&3; do
 		n=$((n + 1))
 		say "level $n of $count: $level"
 		t=$SECONDS
-		run "$COMMANDS/build" "$level" "$flavour" || exit 1
-		image=$(image_of "$level" "$flavour")
+		# The levels of a topic are not those of the stack.
+		what=${TOPIC:+commit:$commit}
+		run "$COMMANDS/build" "${what:=$level}" "$flavour" || exit 1
+		image=$(image_of "$what" "$flavour")
 		seconds=$((SECONDS - t)) t=$SECONDS
 		built=$((built + seconds))
 

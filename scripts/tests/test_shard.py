@@ -253,7 +253,7 @@ class Merge(unittest.TestCase):
             got = run(self.top / "scripts/commands/boot", "--shard", argument, env=self.env)
             self.assertEqual((got.returncode, got.stderr.count("\n")), (1, 1), got.stderr)
             self.assertRegex(got.stderr, pattern)
-        for arguments in (["--shard"], ["--shard", "1/2", "x"], ["x"]):
+        for arguments in (["--shard"], ["--shard", "1/2", "x"], ["x", "y"]):
             got = run(self.top / "scripts/commands/boot", *arguments, env=self.env)
             self.assertEqual((got.returncode, got.stderr.count("usage")), (1, 1), got.stderr)
 
