@@ -38,7 +38,42 @@ SPLAT = re.compile(
 )
 
 # The trap of a user program, which is the program's own fault.
-USER_TRAP = re.compile(r"\btraps: .+\[\d+\] ")
+USER_TRAP = re.compile(r"\btraps: .+\[(\d+|N)\] ")
+
+# A report that names no function in its first line has it in a later one, the place of the fault.
+FAULT = re.compile(r"\bBUG: (kernel|unable)|\bBUG at |\bOops\b|general protection|unable to handle"
+                   r"|double fault|divide error|invalid opcode|Internal error: ")
+PLACE = re.compile(r"\b(?:RIP: [0-9a-f]+:|pc : )(?P<place>[\w.]+\+0x[0-9a-f]+/0x[0-9a-f]+)")
+END = re.compile(r"\bcut here\b|\bend trace\b")
+NEAR = 60       # lines
+
+STAMP = r"(<\d+>)?\[[ \d.]+\]\s*(\[ *[TC]\d+\]\s*)?"
+NUMBER = r"(?:\d+|N)"
+# What differs from boot to boot, and what is put in its place, in this order. A kind of line stays
+# what it is: kept runs have such lines.
+KIND = [(re.compile(pattern), by) for pattern, by in (
+    # Of a problem: the log, and the number of the line in it.
+    (r"(^|(?<=\s))\S+\.(log|gz)(:\d+:\s*|(?=\s|$))", ""),
+    (rf"^\s*{STAMP}|^<\d+>", ""),
+    # The CPU and the task.
+    (rf"\bCPU: {NUMBER} (UID: {NUMBER} )?PID: {NUMBER}\b( Comm: .*?(?= (Not t|T)ainted|$))?\s*", ""),
+    (rf", CPU#{NUMBER}: .*", ""),
+    (rf" \[\S+:{NUMBER}\]$", ""),
+    (rf"\btask \S+?[:/]{NUMBER}(?=\s|$)", "task X"),
+    (r"\bin process \S+", "in process X"),
+    (r"\b(code|scheduling while atomic): \S+$", r"\1: X"),
+    (rf"\bpid: {NUMBER}, name: .*", "pid: N"),
+    (rf"(^|(?<=held by ))\S+/{NUMBER}(?= (is|just)\b|:$)", "X"),
+    # Functions have no offset.
+    (rf"\+(0x[0-9a-fA-F]+|X|{NUMBER})/(0x[0-9a-fA-F]+|X|{NUMBER})", ""),
+    (r"0x[0-9a-fA-F]+", "X"),
+    (r"\b[0-9a-f]{8,}\b", "X"),
+    (r"\b[0-9a-f]{2}(:[0-9a-f]{2}){2,}\b", "X"),
+    # With a unit, and not in names such as ext4 or x86_64, but in CPU1.
+    (r"(?<![A-Za-z_\d])(-?\d+(\.\d+)*([kKMG]?i?B\b|[kKMG]\b)?|N(\.N)+\b)", "N"),
+    (r"\b(CPU#?|cpu)\d+", r"\1N"),
+    (r"\s+", " "),
+)]
 
 # The letters of the bits of /proc/sys/kernel/tainted: Documentation/admin-guide/tainted-kernels.rst
 TAINTS = "PFSRMBUDAWCIOELKXTNJ"
@@ -201,27 +236,41 @@ def is_splat(line):
     return bool(SPLAT.search(line)) and not USER_TRAP.search(line)
 
 
+def kind(line):
+    """Returns a line of a kernel log, or a problem, without what differs from boot to boot: time,
+    CPU, task, addresses, numbers, and the place in the log. Reports of the same bug are of one kind."""
+    for pattern, by in KIND:
+        line = pattern.sub(by, line)
+    return line.strip()
+
+
+def place_of(line, later):
+    """Returns " in FUNCTION+X/Y" if the lines after the first one of a report have it, else ""."""
+    if not FAULT.search(line) or "+0x" in line:
+        return ""
+    for other in later:
+        if END.search(other):
+            break
+        if m := PLACE.search(other):
+            return f" in {m['place']}"
+    return ""
+
+
 def parse_console(text, path):
     """Returns the first splat of each kind: one that is known must not hide others."""
     found = {}
     for number, line in enumerate(text, 1):
-        if is_splat(line):
-            found.setdefault(splat_kind(line), f"{path}:{number}: {line.strip()}")
+        if is_splat(line) and not ("cut here" in line and number < len(text) and is_splat(text[number])):
+            line = line.strip() + place_of(line, text[number:number + NEAR])
+            found.setdefault(kind(line), f"{path}:{number}: {line}")
     return list(found.values())[:SPLATS]
-
-
-def splat_kind(line):
-    """Returns a splat without what differs from boot to boot: time, task, addresses, numbers."""
-    line = re.sub(r"^(<\d+>)?(\[[^]]*\]\s*)*", "", line.strip())
-    line = re.sub(r", CPU#\d+: .*|\bCPU: \d+ .*PID: \d+", "", line)
-    return re.sub(r"0x[0-9a-fA-F]+|\b[0-9a-f]{8,}\b|\d+", "N", line)
 
 
 def flood(text, path):
     """Why a run may have been too slow: the console, which gets errors only, has FLOOD lines."""
     if len(text) < FLOOD:
         return []
-    kinds = collections.Counter(re.sub(r"^\[[ .0-9]+\] ", "", line) for line in text)
+    kinds = collections.Counter(re.sub(f"^{STAMP}", "", line) for line in text)
     line, count = kinds.most_common(1)[0]
     return [f"{path}: {len(text)} lines, {count} of them '{line.strip()}'"]
 

@@ -64,7 +64,7 @@ def why_end(tests, console, patterns):
         if name := failed_test(line, patterns):
             return f"{name} failed"
     for line in console:
-        if ktap.SPLAT.search(line):
+        if ktap.is_splat(line):
             return f"console: {line}"
     return None
 

@@ -48,7 +48,7 @@ def shown(names):
 def judge(result, patterns, timed_out=None):
     """Returns the verdict: a word, and what led to it."""
     failed = [n for n, t in result["tests"].items() if t["result"] in ("fail", "crash")]
-    splats = [p for p in result["problems"] if ktap.SPLAT.search(p)]
+    splats = [p for p in result["problems"] if ktap.is_splat(p)]
     found = [n for n in failed if mutant_qemu.named(n, patterns)]
     if found or splats and "splat" in patterns:
         return "found", shown(found + [n for n in failed if n not in found]) or splats[0]

@@ -16,7 +16,6 @@ import statistics
 import sys
 
 import ktap
-import runkeep
 import runs
 
 RANK = {"pass": 3, "skip": 2, "fail": 1, "crash": 0}
@@ -76,15 +75,12 @@ def tests_changed(pairs):
     return sorted(out, key=lambda entry: not entry[0])
 
 
-LOG = re.compile(r"^\S+\.(log|gz):\d+: ")
-
-
 def split_log(level):
     """Returns the problems of a level, with the splats in its log, and the other lines."""
-    problems = {runkeep.kind(LOG.sub("", line)): line for line in level["problems"]}
+    problems = {ktap.kind(line): line for line in level["problems"]}
     others = {}
     for line in level["kernel_log"]:
-        (problems if ktap.is_splat(line) else others).setdefault(runkeep.kind(line), line)
+        (problems if ktap.is_splat(line) else others).setdefault(ktap.kind(line), line)
     return problems, others
 
 

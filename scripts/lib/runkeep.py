@@ -26,20 +26,12 @@ import runs
 
 HOST = ("accelerator", "qemu", "guest_cpus", "guest_memory", "guest_cpu", "kernel_arguments")
 RUN = ("key", "flavour", "which", "top", "seconds")
-STAMP = re.compile(r"^\[ *[\d.]+\]\s*")
-# What differs from boot to boot: addresses, then numbers.
-NUMBERS = re.compile(r"0x[0-9a-f]+|\b[0-9a-f]{16}\b|\d+")
 KINDS, WIDTH = 60, 120
-
-
-def kind(line):
-    """Returns the line without its time stamp, with N for each number."""
-    return NUMBERS.sub("N", STAMP.sub("", line).strip())[:WIDTH]
 
 
 def kernel_log(path):
     """The kinds of lines in console.log, which has the kernel's errors only."""
-    return sorted({kind(line) for line in ktap.lines(path) if STAMP.match(line)} - {""})[:KINDS]
+    return sorted({ktap.kind(line)[:WIDTH] for line in ktap.lines(path) if re.match(ktap.STAMP, line)} - {""})[:KINDS]
 
 
 def short(problem, directory):

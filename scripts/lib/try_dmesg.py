@@ -5,8 +5,7 @@
 Usage: try_dmesg.py LOG OTHER...
 
 LOG and OTHER are the folders of boots, with dmesg.log.gz and console.log. Compares lines
-without what differs from boot to boot: times, addresses, process ids, numbers. Ignores
-stacks, registers, and messages about an emulated clock.
+as ktap.kind() has them. Ignores stacks, registers, and messages about an emulated clock.
 Prints each line of LOG once that no OTHER has, in the form in which it was compared.
 Exit: 0; 1 a folder has no log.
 """
@@ -18,30 +17,11 @@ import sys
 
 import ktap
 
-# In this order: the longer patterns first.
-RULES = [
-    (re.compile(r"^<\d+>"), ""),
-    (re.compile(r"^\[[^]]*\]\s*(\[[ TC]+\d+\]\s*)?"), ""),
-    (re.compile(r"0x[0-9a-fA-F]+"), "X"),
-    (re.compile(r"\b[0-9a-f]{8,}\b"), "X"),
-    (re.compile(r"\+X/X"), ""),
-    (re.compile(r"\b[0-9a-f]{2}(:[0-9a-f]{2}){2,}\b"), "X"),
-    # With a unit, and not in names such as ext4 or x86_64.
-    (re.compile(r"(?<![A-Za-z_\d])-?\d+(\.\d+)*([kKMG]?i?B\b|[kKMG]\b)?"), "N"),
-    (re.compile(r"\s+"), " "),
-]
 # Stack and registers: an OOM kill prints them, and they differ each time.
 TRACE = re.compile(r"^(<\d+>)?\[[^]]*\]\s*(\[[ TC]+\d+\]\s*)?"
                    r"((\? )?[\w.]+\+0x[0-9a-f]+/0x[0-9a-f]+|R\w\w: |\w\w: [0-9a-f]{4} |Code: |</?TASK>)")
 # Messages about the emulated clock: they come and go with the load of the host.
 CLOCK = re.compile(r"\]\s*(tsc: |clocksource: |sched_clock: Marking|calibrate_delay|hrtimer: interrupt took)")
-
-
-def normal(line):
-    """Returns a line without what differs from boot to boot."""
-    for pattern, by in RULES:
-        line = pattern.sub(by, line)
-    return line.strip()
 
 
 def log_lines(directory):
@@ -53,9 +33,9 @@ def log_lines(directory):
 
 
 def new_lines(log, others):
-    known = {normal(line) for other in others for line in log_lines(other)}
+    known = {ktap.kind(line) for other in others for line in log_lines(other)}
     out = {}
-    for line in map(normal, log_lines(log)):
+    for line in map(ktap.kind, log_lines(log)):
         if line and line not in known:
             out[line] = True
     return list(out)

@@ -21,7 +21,6 @@ valid.
 
 import argparse
 import pathlib
-import re
 import sys
 
 import ktap
@@ -61,11 +60,6 @@ def reason(directory):
     return ""
 
 
-def plain_problem(text):
-    """Returns a problem without its file, in the form in which logs are compared."""
-    return try_dmesg.normal(re.sub(r"\S+/\S+\.(log|gz)(:\d+:)?", "", text))
-
-
 def test_changes(before, after):
     """Yields (name, text, worse) for each test whose result changed."""
     for name in [*before["tests"], *(n for n in after["tests"] if n not in before["tests"])]:
@@ -85,8 +79,8 @@ def worse_programs(before, boots):
 def changes(before, after, unstable):
     """Returns (text, worse) for each change of a test, and of the boot as a whole."""
     out = [(text, worse) for name, text, worse in test_changes(before, after) if name not in unstable]
-    known = {plain_problem(p) for p in before["problems"]}
-    out += [(p, True) for p in after["problems"] if plain_problem(p) not in known]
+    known = {ktap.kind(p) for p in before["problems"]}
+    out += [(p, True) for p in after["problems"] if ktap.kind(p) not in known]
     return out
 
 
@@ -110,8 +104,8 @@ class Level:
         names = self.data["tests"].keys() | got["tests"].keys()
         self.unstable |= {n for n in names if self.result(n) != got["tests"].get(n, {}).get("result")}
         # The patch is not blamed for problems that the second boot does not have.
-        known = {plain_problem(p) for p in got["problems"]}
-        self.data["problems"] = [p for p in self.data["problems"] if plain_problem(p) in known]
+        known = {ktap.kind(p) for p in got["problems"]}
+        self.data["problems"] = [p for p in self.data["problems"] if ktap.kind(p) in known]
 
     def add_few(self, directory):
         """Adds a boot that ran some of the programs only."""

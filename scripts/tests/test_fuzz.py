@@ -39,7 +39,6 @@ import test_ktap        # noqa: E402
 import test_lava_log    # noqa: E402
 import test_runs        # noqa: E402
 import test_try_patches     # noqa: E402
-import try_dmesg        # noqa: E402
 import try_patches      # noqa: E402
 
 LIMIT = 10
@@ -92,7 +91,7 @@ def read_log(path):
     ktap.parse_console(text, path)
     ktap.flood(text * 300, path)
     for line in text:
-        try_dmesg.normal(line)
+        ktap.kind(line)
         ktap_kcsan.race_of(line)
 
 

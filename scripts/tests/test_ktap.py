@@ -8,6 +8,7 @@ Exit: 0 all tests passed; 1 a test failed.
 
 import gzip
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -20,7 +21,8 @@ sys.path.insert(0, str(LIB))
 import ktap     # noqa: E402
 import ktap_programs    # noqa: E402
 import matrix   # noqa: E402
-import try_dmesg    # noqa: E402
+import rundiff  # noqa: E402
+import try_report   # noqa: E402
 
 GOOD = """\
 lab: uname Linux 7.3.4
@@ -167,7 +169,51 @@ class Ktap(unittest.TestCase):
     def test_words_of_a_log(self):
         for line, want in (("[    1.0] WARNING: mm/x.c:12 at f+0x1/0x2", "WARNING: mm/x.c:N at f"),
                            ("[    1.0] NMI watchdog: on", "NMI watchdog: on"), ("[    1.0] 16384kB of 2G left, ext4", "N of N left, ext4")):
-            self.assertEqual(try_dmesg.normal(line), want)
+            self.assertEqual((ktap.kind(line), ktap.kind(want)), (want, want))
+
+    def test_same_report_in_another_task(self):
+        """It is not new: not for "try", nor for "diff", whether it is a problem or a line."""
+        for one, other in (
+                ("WARNING: mm/x.c:12 at f+0x1/0x2, CPU#1: a/30", "WARNING: mm/x.c:14 at f+0x7/0x9, CPU#0: kworker/u8:3/57"),
+                ("WARNING: CPU: 1 PID: 40 at mm/x.c:12 f+0x1/0x2", "WARNING: CPU: 0 PID: 7 at mm/x.c:12 f+0x1/0x2"),
+                ("CPU: 1 UID: 0 PID: 40 Comm: a Not tainted 7.3.4 #1", "CPU: 0 UID: 0 PID: 7 Comm: two words Not tainted 7.3.4 #1"),
+                ("Read of size 8 at addr ffff888012345678 by task a/30", "Read of size 8 at addr ffff88800000beef by task kworker/0:1/7"),
+                ("INFO: task a:30 blocked for more than 120 seconds.", "INFO: task kworker/0:1:7 blocked for more than 241 seconds."),
+                ("watchdog: BUG: soft lockup - CPU#0 stuck for 22s! [a:30]", "watchdog: BUG: soft lockup - CPU#1 stuck for 26s! [b:7]"),
+                ("BUG: Bad page state in process a  pfn:1", "BUG: Bad page state in process bc  pfn:12"),
+                ("BUG: scheduling while atomic: a/1/0x2", "BUG: scheduling while atomic: swapper/0/0/0x2"),
+                ("BUG: using smp_processor_id() in preemptible [00000000] code: a/1",
+                 "BUG: using smp_processor_id() in preemptible [00000001] code: swapper/0/7"),
+                ("in_atomic(): 1, non_block: 0, pid: 1, name: a", "in_atomic(): 1, non_block: 0, pid: 77, name: b c"),
+                ("a/30 is trying to acquire lock:", "swapper/0/1 is trying to acquire lock:"),
+                ("2 locks held by a/30:", "2 locks held by b/7:")):
+            found = [{"name": "x", "problems": [f"console.log:{n}: [    2.{n}] {line}"], "kernel_log": [ktap.kind(line)], "tests": {}}
+                     for n, line in ((1, one), (2, other))]
+            self.assertEqual(try_report.changes(*found, set()), [], (ktap.kind(one), ktap.kind(other)))
+            self.assertEqual(rundiff.lines_changed([found]), [])
+            # Also if a run was kept with N for each number.
+            found[0]["kernel_log"] = [re.sub(r"0x[0-9a-f]+|\b[0-9a-f]{16}\b|\d+", "N", one)]
+            self.assertEqual(len({ktap.kind(lv["kernel_log"][0]).replace("X", "N") for lv in found}), 1, found)
+
+    def test_other_report(self):
+        for one, other in (
+                ("WARNING: mm/x.c:12 at f+0x1/0x2, CPU#1: a/30", "WARNING: mm/x.c:12 at g+0x1/0x2, CPU#1: a/30"),
+                ("BUG: KASAN: use-after-free in f+0x1/0x2", "BUG: KASAN: out-of-bounds in f+0x1/0x2"),
+                ("Comm: a Tainted: G W", "Comm: a Tainted: G B W"), ("ext4: 7", "ext3: 7")):
+            self.assertNotEqual(ktap.kind(one), ktap.kind(other))
+
+    def test_function_of_a_fault(self):
+        def oops(function):
+            return [f"[    2.0] {line}" for line in (
+                "BUG: kernel NULL pointer dereference, address: 0000000000000008", "Oops: Oops: 0000 [#1] SMP",
+                "CPU: 0 UID: 0 PID: 7 Comm: a Not tainted", f"RIP: 0010:{function}+0x12/0x30", "---[ end trace 0 ]---")]
+        found = ktap.parse_console([*oops("f"), *oops("g"), *oops("f")], "log")
+        self.assertEqual([line.split(":")[1] for line in found], ["1", "2", "6", "7"])
+        self.assertTrue(found[2].endswith("address: 0000000000000008 in g+0x12/0x30"), found)
+
+    def test_cut_here(self):
+        found = ktap.parse_console(["------------[ cut here ]------------", "WARNING: mm/x.c:1 at f+0x1/0x2"], "log")
+        self.assertEqual(found, ["log:2: WARNING: mm/x.c:1 at f+0x1/0x2"])
 
     def test_failure_that_is_a_skip(self):
         text = GOOD.replace("# # not ok 2 oom_once.next", "# # not ok 2 oom_once.next # SKIP no swap")
@@ -224,6 +270,7 @@ class Ktap(unittest.TestCase):
                 "MDS: WARNING: data leaks are possible",
                 "ODEBUG: selftest passed",
                 "traps: a.out[7] general protection fault ip:4011 sp:7ffd error:0 in a.out[1000+1000]",
+                "traps: a.out[N] general protection fault ip:N",
                 "traps: two words[7] trap invalid opcode ip:4011 sp:7ffd error:0 in a.out[1000+1000]"):
             self.assertEqual(ktap.parse_console([f"[    2.0] {line}"], "log"), [], line)
 
