@@ -16,6 +16,7 @@ import re
 import sys
 
 import ktap
+import ktap_read
 
 TIME = re.compile(r":(?:waited for memory for )?(?P<ms>\d+) ms$")
 
@@ -44,19 +45,13 @@ ROWS = (
 
 def read(path):
     """Returns a dict: test name -> its cell."""
-    cells, name, ms = {}, None, None
+    cells = {}
     with path.open("rb"):
         pass
-    for line in ktap.lines(path):
-        if m := ktap.RUN.match(line):
-            name, ms = m["name"], None
-        elif found := ktap.result_of(line):
-            depth, test, result, _ = found
-            if depth and ktap.TEST.match(test):
-                words = [ms if test == name else None, "FAIL" if result == "fail" else None]
-                cells[test] = "skip" if result == "skip" else " ".join(filter(None, words)) or "ok"
-        elif m := TIME.search(line):
-            ms = m["ms"]
+    for node, _ in ktap_read.read(ktap.lines(path)).all():
+        if node.depth and ktap.TEST.match(node.name) and node.result != "crash":
+            words = [m["ms"] for line in node.log if (m := TIME.search(line))][-1:] + ["FAIL"] * (node.result == "fail")
+            cells[node.name] = "skip" if node.result == "skip" else " ".join(words) or "ok"
     return cells
 
 

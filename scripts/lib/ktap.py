@@ -21,6 +21,8 @@ import re
 import sys
 import zlib
 
+import ktap_read
+
 # What a healthy boot never prints. "Call Trace:" is not listed, because an OOM kill
 # prints one. "WARNING:" has to begin a message: behind "Spectre V2 : " it is advice.
 SPLAT = re.compile(
@@ -84,27 +86,9 @@ FLOOD = 2000
 # Kinds of splats of one boot that are listed; the rest follows from these.
 SPLATS = 20
 
-# Documentation/dev-tools/ktap.rst. guest/ktap-results reads the same, in a guest without
-# Python. A result need not have a name; in a name, "#" is not behind a space.
-RESULT = re.compile(r"^((?:# )*)(ok|not ok) (\d+)(?: -)?(?:\s+((?!#)\S(?:.*?\S)??))??(?:\s+#\s?(.*))?\s*$")
-PLAN = re.compile(r"^(?P<depth>(?:# )*)1\.\.(?P<count>\d+)")
-RUN = re.compile(r"^(?:#\s+)+RUN\s+(?P<name>\S+) \.\.\.$")
 MARK = re.compile(r"^lab: (?P<what>\w+) (?P<value>.*)$")
 # A test of the kselftest harness: fixture.test, or fixture.variant.test
 TEST = re.compile(r"^[\w-]+(\.[\w-]+)+$")
-
-
-def result_of(line):
-    """Returns depth, name, result and note of a result line; None for any other line."""
-    if not (m := RESULT.match(line)):
-        return None
-    depth, verdict, name, note = len(m[1]) // 2, m[2], m[4] or m[3], m[5] or ""
-    if note.upper().startswith("SKIP"):
-        return depth, name, "skip", note[4:].strip()
-    # An expected failure is none: kselftest.h calls it "ok", the KTAP document "not ok".
-    if note.upper().startswith("XFAIL"):
-        return depth, name, "pass", note
-    return depth, name, "pass" if verdict == "ok" else "fail", note
 
 
 def taints(value):
@@ -131,92 +115,67 @@ def lines(path):
 
 
 class Run:
-    """Parses the output of kselftest's runner, line by line.
+    """The tests and the problems of a run of this project's tests by kselftest's runner.
 
     The runner prefixes the wrapper's output with "# ", and run_vmtests.sh prefixes the
     program's output once more. So results of depth 0 come from the runner, those of
     depth 1 from run_vmtests.sh (one per program), those of depth 2 from a program.
     """
 
-    def __init__(self):
+    def __init__(self, text, end_mark=True):
         self.tests, self.problems = {}, []
-        self.running = None     # a test that printed RUN and has no result yet
-        self.own, self.own_plan, self.any_test = [], None, False
-        self.programs_failed = 0
-        self.plan, self.finished = None, 0
-        self.ended = False
+        self.planned = None
+        ended = False
+        for line in text:
+            if m := MARK.match(line):
+                self.mark(m["what"], m["value"])
+            ended = ended or line == "lab: end"
+        root = ktap_read.read(text)
+        self.planned = root.plan if self.planned is None else self.planned
+        self.read(root)
+        if end_mark and not ended:
+            self.problems.append("the run broke off: no end mark")
+        if self.planned is None:
+            self.problems.append("no test was run: kselftest's runner printed no plan")
+        elif root.reported() != self.planned:
+            self.problems.append(f"{root.reported()} of {self.planned} test programs finished")
 
-    def add(self, name, result, detail=""):
+    def mark(self, what, value):
+        """Takes a line of the guest's init."""
+        if (what, value) == ("tests", "none"):
+            self.planned = 0
+        elif what == "tainted" and value != "0":
+            self.problems.append(f"the kernel is tainted: {value}{taints(value)}")
+        elif what == "kmemleak" and value != "0":
+            self.problems.append(f"leaks that kmemleak found: {value}")
+
+    def add(self, name, node):
         if name in self.tests:
             self.problems.append(f"test {name} was reported twice")
-        self.tests[name] = {"result": result, "detail": detail}
+        self.tests[name] = {"result": node.result, "detail": node.note}
 
-    def crashed(self):
-        if self.running:
-            self.add(self.running, "crash", "started and never ended")
-            self.running = None
+    def read(self, root):
+        for node, _ in root.all():
+            if TEST.match(node.name) and (node.depth == 2 or node.result == "crash"):
+                self.add(node.name, node)
+            elif node.depth == 1 and node.result != "crash":
+                self.program(node)
+            elif not node.depth and node.result != "crash":
+                self.runner(node)
 
-    def line(self, line):
-        if m := RUN.match(line):
-            self.crashed()
-            self.running = m["name"]
-        elif m := PLAN.match(line):
-            depth = len(m["depth"]) // 2
-            if depth == 0:
-                self.plan = int(m["count"])
-            elif depth == 2:
-                self.own_plan = int(m["count"])
-        elif found := result_of(line):
-            depth, *rest = found
-            if depth <= 2:
-                (self.runner, self.program, self.test)[depth](*rest)
-        elif m := MARK.match(line):
-            if m["what"] == "tainted" and m["value"] != "0":
-                self.problems.append(f"the kernel is tainted: {m['value']}{taints(m['value'])}")
-            if m["what"] == "kmemleak" and m["value"] != "0":
-                self.problems.append(f"leaks that kmemleak found: {m['value']}")
-        elif line == "lab: end":
-            self.ended = True
-
-    def test(self, name, result, note):
-        self.own.append(result)
-        if TEST.match(name):
-            self.any_test = True
-            if name == self.running:
-                self.running = None
-            self.add(name, result, note)
-
-    def program(self, name, result, note):
-        self.crashed()
-        program = name.split()[0]
-        if not self.any_test:
-            # The program does not use the harness: it counts as one test.
-            self.add(program, result, note)
+    def program(self, node):
+        name = node.name.split()[0]
+        if any(TEST.match(test.name) for test in node.children):
+            self.problems += [f"{name}: {problem}" for problem in node.problems()]
         else:
-            if self.own_plan is not None and len(self.own) != self.own_plan:
-                self.problems.append(f"{program}: {self.own_plan} tests planned, {len(self.own)} reported")
-            if result == "fail" and ("fail" not in self.own or note != "exit=1"):
-                self.problems.append(f"{program} failed outside its tests: {note or 'no reason given'}")
-        self.programs_failed += result == "fail"
-        self.own, self.own_plan, self.any_test = [], None, False
+            # The program does not use the harness: it counts as one test.
+            self.add(name, node)
 
-    def runner(self, name, result, note):
-        self.crashed()
-        self.finished += 1
-        if "TIMEOUT" in note:
-            self.problems.append(f"{name}: {note}")
-        elif result == "fail" and not self.programs_failed:
-            self.problems.append(f"{name} failed: {note or 'no reason given'}")
-        self.programs_failed = 0
-
-    def end(self, end_mark):
-        self.crashed()
-        if end_mark and not self.ended:
-            self.problems.append("the run broke off: no end mark")
-        if self.plan is None:
-            self.problems.append("no test was run: kselftest's runner printed no plan")
-        elif self.finished != self.plan:
-            self.problems.append(f"{self.finished} of {self.plan} test programs finished")
+    def runner(self, node):
+        if "TIMEOUT" in node.note:
+            self.problems.append(f"{node.name}: {node.note}")
+        elif node.result == "fail" and all(program.result != "fail" for program in node.children):
+            self.problems.append(f"{node.name} failed: {node.note or 'no reason given'}")
 
 
 def parse_ktap(text, end_mark=True):
@@ -225,10 +184,7 @@ def parse_ktap(text, end_mark=True):
     end_mark: whether to require "lab: end", which the guest's init prints at the end;
     other machines do not print it.
     """
-    run = Run()
-    for line in text:
-        run.line(line)
-    run.end(end_mark)
+    run = Run(text, end_mark)
     return run.tests, run.problems
 
 

@@ -17,9 +17,6 @@ import sys
 
 import ktap
 
-PROGRAM = re.compile(r"^(?:# )?selftests: (?P<target>\S+): (?P<program>\S+)$")
-# Some programs give a skipped test no name before the "#".
-SKIPPED = re.compile(r"^# ok \d+ # SKIP (?P<name>\S.*)$")
 # What a shell says. The name of a function of a script, which has a "_" as a rule, is no tool.
 NEEDS = re.compile(r"(?:\bsh: |: (?:line )?\d+: )(?P<tool>[A-Za-z0-9][A-Za-z0-9.+-]*): (?:command )?not found\b")
 
@@ -31,67 +28,25 @@ def stable(name):
 
 
 class Programs(ktap.Run):
-    def __init__(self):
-        super().__init__()
-        self.current = None     # the program that runs, TARGET:PROGRAM
-        self.found = []         # its (name, result, note)
-        self.tool = None        # a tool that it did not find
+    def read(self, root):
+        for node in root.children:
+            if node.depth == 0:
+                self.whole(node)
 
-    def line(self, line):
-        if line == "lab: tests none":
-            self.plan = 0
-        if (m := ktap.PLAN.match(line)) and not m["depth"]:
-            # The runner has a plan for each target.
-            self.plan = (self.plan or 0) + int(m["count"])
-            return
-        if line.startswith("# "):
-            if m := PROGRAM.match(line):
-                self.current = f"{m['target']}:{m['program']}"
-            elif m := SKIPPED.match(line):
-                self.program(m["name"], "skip", "")
-                return
-            elif m := NEEDS.search(line):
-                self.tool = self.tool or m["tool"]
-        super().line(line)
-
-    def program(self, name, result, note):
-        if name == self.running:
-            self.running = None
-        self.crashed()
-        self.found.append((stable(name), result, note))
-
-    def test(self, name, result, note):
-        """Deeper levels are counted in the result of the level above."""
-        if name == self.running:
-            self.running = None
-
-    def crashed(self):
-        if self.running:
-            self.found.append((stable(self.running), "crash", "started and never ended"))
-            self.running = None
-
-    def store(self, whole, result, note):
-        """The result of a program, and those that it reported."""
-        self.add(whole, result, note)
+    def whole(self, node):
+        """The result of a program, and those that it reported. Deeper levels are a part of these."""
+        name = node.short()
+        logs = [node.log, *(part.log for part, _ in node.all())]
+        tool = next((m["tool"] for log in logs for line in log if (m := NEEDS.search(line))), None)
+        if tool and node.result != "pass":
+            node.result, node.note = "skip", f"the guest has no {tool}"
+        self.add(name, node)
         times = {}
-        for name, verdict, detail in self.found:
-            times[name] = times.get(name, 0) + 1
-            self.add(f"{whole}/{name}" + (f"#{times[name]}" if times[name] > 1 else ""), verdict, detail)
-        self.found, self.tool, self.current = [], None, None
-
-    def runner(self, name, result, note):
-        self.crashed()
-        self.finished += 1
-        m = PROGRAM.match(name)
-        if self.tool and result != "pass":
-            result, note = "skip", f"the guest has no {self.tool}"
-        self.store(f"{m['target']}:{m['program']}" if m else name, result, note)
-
-    def end(self, end_mark):
-        self.crashed()
-        if self.current:
-            self.store(self.current, "crash", "started and never ended")
-        super().end(end_mark)
+        for test, _ in node.all():
+            if test.depth == 1 or test.result == "crash":
+                one = stable(test.name)
+                times[one] = times.get(one, 0) + 1
+                self.add(f"{name}/{one}" + (f"#{times[one]}" if times[one] > 1 else ""), test)
 
 
 if __name__ == "__main__":

@@ -160,19 +160,27 @@ def markdown(levels, names, changed, differences):
     return "\n".join(out) + "\n"
 
 
+def differences_at(level, found):
+    """Returns TEST -> [what differs], with None for the level as a whole."""
+    bad = {}
+    for lv, name, text in found:
+        if lv == level["name"]:
+            bad.setdefault(name, []).append(text)
+    return bad
+
+
 def junit(levels, names, found, whole="boot"):
-    """whole: the name of the test case for problems of the run as a whole."""
+    """names: the tests, or None for those that each level has. whole: the name of the test case for
+    problems of a level as a whole; one without "whole" has none."""
     root = ET.Element("testsuites")
     for level in levels:
-        bad = {}
-        for lv, name, text in found:
-            if lv == level["name"]:
-                bad.setdefault(name, []).append(text)
+        bad = differences_at(level, found)
         suite = ET.SubElement(root, "testsuite", name=level["name"])
         if level["seconds"] is not None:
             suite.set("time", str(level["seconds"]))
         skipped = 0
-        for key in [None, *names]:
+        keys = [None] * level.get("whole", True) + list(level["tests"] if names is None else names)
+        for key in keys:
             case = ET.SubElement(suite, "testcase", classname=level["name"], name=key or whole)
             got = level["tests"].get(key)
             if key in bad:
@@ -183,7 +191,7 @@ def junit(levels, names, found, whole="boot"):
                 ET.SubElement(case, "skipped", message=got["detail"])
             elif got and got["result"] == "fail":
                 ET.SubElement(case, "system-out").text = "fails at this level, as expected: its patch comes later"
-        suite.set("tests", str(len(names) + 1))
+        suite.set("tests", str(len(keys)))
         suite.set("failures", str(len(bad.keys() - {None})))
         suite.set("errors", str(int(None in bad)))
         suite.set("skipped", str(skipped))
@@ -193,15 +201,21 @@ def junit(levels, names, found, whole="boot"):
 
 def ktap(levels, found):
     out = ["KTAP version 1", f"1..{len(levels)}"]
-    bad = {lv for lv, _, _ in found}
     for number, level in enumerate(levels, 1):
+        bad = differences_at(level, found)
         out += [f"  # Subtest: {level['name']}", "  KTAP version 1", f"  1..{len(level['tests'])}"]
         for i, (name, got) in enumerate(level["tests"].items(), 1):
             verdict = "ok" if got["result"] in ("pass", "skip") else "not ok"
-            note = f" # SKIP {got['detail']}" if got["result"] == "skip" else ""
+            if got["result"] == "skip":
+                note = f" # SKIP {got['detail']}"
+            elif name in bad:
+                note = f" # {bad[name][0]}"
+            else:
+                note = "" if verdict == "ok" else " # XFAIL as expected at this level"
             out.append(f"  {verdict} {i} {name}{note}")
         # A level is "ok" if all its results are as expected.
-        out.append(f"{'not ok' if level['name'] in bad else 'ok'} {number} {level['name']}")
+        why = next((f" # {name + ': ' if name else ''}{text[0]}" for name, text in bad.items()), "")
+        out.append(f"{'not ok' if bad else 'ok'} {number} {level['name']}{why}")
     return "\n".join(out) + "\n"
 
 

@@ -20,6 +20,7 @@ import sys
 import time
 
 import ktap
+import ktap_read
 
 PAUSE = 0.3
 # After a splat, the kernel has some more lines to print.
@@ -50,7 +51,7 @@ def named(name, patterns):
 
 def failed_test(line, patterns):
     """Returns the test that the line of KTAP says failed, if it is one of the patterns."""
-    found = ktap.result_of(line)
+    found = ktap_read.result_of(line)
     if not found or found[0] == 0:
         return None
     _, name, result, _ = found

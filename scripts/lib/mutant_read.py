@@ -27,6 +27,7 @@ import pathlib
 import sys
 
 import ktap
+import ktap_read
 import mutant_qemu
 
 SHOWN = 3
@@ -67,7 +68,7 @@ def scripts_with(lines, patterns):
     """Returns the scripts ("mm:ksft_x.sh") that run these tests; [] if any is not there."""
     scripts, missing, tests = [], set(patterns), []
     for line in lines:
-        if not (found := ktap.result_of(line)):
+        if not (found := ktap_read.result_of(line)):
             continue
         depth, name, _, _ = found
         if depth:

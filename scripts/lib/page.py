@@ -20,6 +20,7 @@ import sys
 import jinja2
 
 import ktap
+import ktap_read
 import matrix
 import runs
 
@@ -38,20 +39,10 @@ def clean(line):
 
 def test_lines(text):
     """Returns test -> the lines that it printed; up to the end of the log if it never ended."""
-    found, own, running = {}, [], None
-    for line in text:
-        words = clean(line.lstrip("# "))
-        if m := ktap.RUN.match(line):
-            if running:
-                found[running] = own
-            running, own = m["name"], []
-        elif result := ktap.result_of(line):
-            found[result[1].split()[0]] = own[-OWN:]
-            own, running = [], None
-        elif words and not words.startswith(("FAIL ", "OK ")):
-            own.append(words)
-    if running:
-        found[running] = own[-OWN:]
+    found = {}
+    for node, _ in ktap_read.read(text).all():
+        words = [clean(line.lstrip("# ")) for line in node.log]
+        found[node.name.split()[0]] = [w for w in words if w and not w.startswith(("FAIL ", "OK "))][-OWN:]
     return found
 
 

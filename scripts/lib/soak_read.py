@@ -16,6 +16,7 @@ import re
 import sys
 
 import ktap
+import ktap_read
 
 ROUNDS = re.compile(r"^# \S+:\d+:\w+:(?P<rounds>\d+) rounds\b")
 
@@ -25,26 +26,20 @@ LEFT = {"mm_struct": 0, "cgroups": 0, "vm_area_struct": 16, "AnonPages_kB": 1024
 
 def read(text, races, suspend=False):
     """Returns the rounds of each of the races that passed, and the problems."""
-    rounds, problems, running, count = {}, [], None, None
-    missing = list(races)
+    rounds, problems, missing = {}, [], list(races)
     left = {"before": {}, "after": {}}
     ended = suspended = False
+    for node, _ in ktap_read.read(text).all():
+        missing = [race for race in missing if race != node.name]
+        count = [int(m["rounds"]) for line in node.log if (m := ROUNDS.match(line))][-1:]
+        if node.result != "pass":
+            problems.append(f"{node.name}: {node.result} {node.note}".rstrip())
+        elif not any(count):
+            problems.append(f"{node.name}: passed without a round")
+        else:
+            rounds[node.name] = rounds.get(node.name, 0) + count[0]
     for line in text:
-        if m := ktap.RUN.match(line):
-            running, count = m["name"], None
-        elif m := ROUNDS.match(line):
-            count = int(m["rounds"])
-        elif found := ktap.result_of(line):
-            _, name, result, note = found
-            missing = [race for race in missing if race != name]
-            if result != "pass":
-                problems.append(f"{name}: {result} {note}".rstrip())
-            elif not count:
-                problems.append(f"{name}: passed without a round")
-            else:
-                rounds[name] = rounds.get(name, 0) + count
-            running = None
-        elif (m := ktap.MARK.match(line)) and m["what"] in left:
+        if (m := ktap.MARK.match(line)) and m["what"] in left:
             name, _, number = m["value"].partition(" ")
             if number.isdigit():
                 left[m["what"]][name] = int(number)
@@ -59,9 +54,7 @@ def read(text, races, suspend=False):
                 problems.append(f"the kernel could not suspend {failed} of {ok + failed} times during the races")
         ended = ended or line == "lab: end"
         suspended = suspended or line == "lab: suspend ok"
-    problems += [f"{race} did not run" for race in missing if race != running]
-    if running:
-        problems.append(f"{running} started and never ended")
+    problems += [f"{race} did not run" for race in missing]
     if suspend:
         problems.append("the suspends during the races were not counted")
     if not ended:

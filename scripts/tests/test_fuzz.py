@@ -79,13 +79,6 @@ def function(name, call, *errors):
     return name, read
 
 
-def parse_programs(path):
-    run = ktap_programs.Programs()
-    for line in lines(path.read_bytes()):
-        run.line(line)
-    run.end(False)
-
-
 def read_log(path):
     text = lines(path.read_bytes())
     ktap.parse_console(text, path)
@@ -112,7 +105,7 @@ READERS = {
     "lava": (*main_of(lava_log, "log", "FILE", "OUT"),
              test_lava_log.log(test_lava_log.LIVE + test_lava_log.END, test_lava_log.CASES, test_lava_log.JOB)),
     "ktap": (*function("ktap", lambda path: ktap.parse_ktap(lines(path.read_bytes()))), test_ktap.GOOD),
-    "programs": (*function("ktap", parse_programs), test_ktap.GOOD),
+    "programs": (*function("ktap", lambda path: ktap_programs.Programs(lines(path.read_bytes()))), test_ktap.GOOD),
     "log": (*function("log", read_log), LOG),
     "soak": (*function("log", lambda path: soak_read.read(lines(path.read_bytes()), ["race.a"], True)), SOAK),
     "run": (*function("run.json", compare, runs.BadRun), json.dumps(RUN, indent=1)),

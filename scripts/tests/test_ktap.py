@@ -78,10 +78,7 @@ def parse(text):
 
 
 def programs(text):
-    run = ktap_programs.Programs()
-    for line in text.split("\n"):
-        run.line(line)
-    run.end(False)
+    run = ktap_programs.Programs(text.split("\n"), end_mark=False)
     return {name: (test["result"], test["detail"]) for name, test in run.tests.items()}, run.problems
 
 

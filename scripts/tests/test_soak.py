@@ -84,7 +84,7 @@ class Soak(unittest.TestCase):
 
     def test_broke_off(self):
         problems = read(BEFORE + RACE.splitlines()[0] + "\n")[1]
-        self.assertEqual(problems[:2], ["mrelease_race.thp.exit started and never ended",
+        self.assertEqual(problems[:2], ["mrelease_race.thp.exit: crash started and never ended",
                                         "the run broke off: no end mark"])
 
 
