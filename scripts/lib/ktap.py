@@ -66,8 +66,8 @@ KIND = [(re.compile(pattern), by) for pattern, by in (
     (r"\b(code|scheduling while atomic): \S+$", r"\1: X"),
     (rf"\bpid: {NUMBER}, name: .*", "pid: N"),
     (rf"(^|(?<=held by ))\S+/{NUMBER}(?= (is|just)\b|:$)", "X"),
-    # Functions have no offset.
-    (rf"\+(0x[0-9a-fA-F]+|X|{NUMBER})/(0x[0-9a-fA-F]+|X|{NUMBER})", ""),
+    # Functions have no offset, and no line: only a level that was built has the line.
+    (rf"\+(0x[0-9a-fA-F]+|X|{NUMBER})/(0x[0-9a-fA-F]+|X|{NUMBER})( \(\S+:{NUMBER}(, inlined in \S+:{NUMBER})?\))?", ""),
     (r"0x[0-9a-fA-F]+", "X"),
     (r"\b[0-9a-f]{8,}\b", "X"),
     (r"\b[0-9a-f]{2}(:[0-9a-f]{2}){2,}\b", "X"),

@@ -57,6 +57,16 @@ boot_levels() {
 	return "$rc"
 }
 
+# decode_places LEVEL FLAVOUR DIR: if the folder in which that kernel was built is still there,
+# adds the line of the source to the places in the problems of the boot in DIR.
+decode_places() {
+	local obj=$OBJ/$2/$1 commit
+	grep -qs '+0x' "$3/result.json" && commit=$(cat "$obj/lab-commit" 2>/dev/null) || return 0
+	grep -qxF "$1 $commit" <<<"$(levels)" || return 0
+	at "$commit"
+	run python3 "$LIB/decode.py" --obj "$obj" --src "$SRC" "$3" || true
+}
+
 # boot_each FLAVOUR: builds and boots the levels in $TMP/levels. Sets boot_results, for
 # matrix.py.
 boot_each() {
@@ -87,6 +97,7 @@ boot_each() {
 		if [ -n "${repeated[$kernel]:-}" ]; then FRESH=''; else FRESH=$fresh; fi
 		boot_cached "$image" "$INITRAMFS" "$dir" || exit 1
 		repeated[$kernel]=1
+		decode_places "$level" "$flavour" "$dir"
 		booted=$((booted + SECONDS - t))
 		boot_results+=("$level=${boot_was_cached:+cached:}$dir/result.json")
 		note_level "$level" "$image" "$dir" "$seconds"

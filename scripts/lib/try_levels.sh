@@ -31,6 +31,7 @@ broken() {
 # the tests, returns 1, with the reason in $TMP/why.
 boot_level() {
 	boot_cached "$(image_of "$1" lean)" "$INITRAMFS" "$2" || exit 1
+	decode_places "$1" lean "$2"
 	python3 "$LIB/try_report.py" --state "$2" >"$TMP/why" || exit 1
 	! grep -q . "$TMP/why"
 }

@@ -183,7 +183,9 @@ class Ktap(unittest.TestCase):
                  "BUG: using smp_processor_id() in preemptible [00000001] code: swapper/0/7"),
                 ("in_atomic(): 1, non_block: 0, pid: 1, name: a", "in_atomic(): 1, non_block: 0, pid: 77, name: b c"),
                 ("a/30 is trying to acquire lock:", "swapper/0/1 is trying to acquire lock:"),
-                ("2 locks held by a/30:", "2 locks held by b/7:")):
+                ("2 locks held by a/30:", "2 locks held by b/7:"),
+                ("BUG: KASAN: use-after-free in f+0x1/0x2 (mm/x.c:7)", "BUG: KASAN: use-after-free in f+0x1/0x2"),
+                ("Oops in f+0x1/0x2 (a.h:7, inlined in mm/x.c:7)", "Oops in f+0x1/0x2")):
             found = [{"name": "x", "problems": [f"console.log:{n}: [    2.{n}] {line}"], "kernel_log": [ktap.kind(line)], "tests": {}}
                      for n, line in ((1, one), (2, other))]
             self.assertEqual(try_report.changes(*found, set()), [], (ktap.kind(one), ktap.kind(other)))
