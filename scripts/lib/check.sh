@@ -108,7 +108,7 @@ once_key() {
 	fi
 	echo "${1##*/}-$(
 		{
-			echo "$BASE ${ACCEL:-} ${SMP:-} ${MEM:-} ${CPU:-} ${KARGS:-} ${QEMU:-} ${BOOT_TIMEOUT:-}"
+			echo "$BASE ${ACCEL:-} ${SMP:-2} ${MEM:-2G} ${CPU:-} ${KARGS:-} ${QEMU:-} ${BOOT_TIMEOUT:-}"
 			echo "${BENCH_JOBS:-} ${BENCH_LEVELS:-}"
 			dpkg-query -W 2>/dev/null
 			hash_files "${1#"$TOP/"}" scripts/lib configs

@@ -18,19 +18,25 @@ guest_ports() {
 	esac
 }
 
-# guest LIMIT KERNEL INITRD DIR APPEND [QEMU ARG...]: runs a guest for at most LIMIT
-# seconds, with the ports of guest_ports. The console prints errors only, because the
-# report of an OOM kill would delay the CPU that is being timed; the log buffer is large
-# enough for everything else. Returns 0, or 124 or 137 at the limit.
-guest() {
-	local limit=$1 kernel=$2 initrd=$3 dir=$4 append=$5 rc=0
-	shift 5
-	mkdir -p "$dir"
+# guest_arguments KERNEL INITRD DIR APPEND [QEMU ARG...]: sets GUEST_ARGUMENTS, all of QEMU's. The
+# console prints errors only, because the report of an OOM kill would delay the CPU that is
+# being timed; the log buffer is large enough for everything else.
+guest_arguments() {
+	local kernel=$1 initrd=$2 dir=$3 append=$4
+	shift 4
 	guest_ports "$dir"
-	run timeout -k 5 "$limit" "$QEMU" "${MACHINE[@]}" "$@" \
-		-nodefaults -display none -no-reboot "${PORTS[@]}" -kernel "$kernel" -initrd "$initrd" \
-		-append "console=$CONSOLE loglevel=4 log_buf_len=16M panic=-1 $append" \
-		>"$dir/qemu.log" 2>&1 </dev/null || rc=$?
+	GUEST_ARGUMENTS=("${MACHINE[@]}" "$@" -nodefaults -display none -no-reboot "${PORTS[@]}"
+		-kernel "$kernel" -initrd "$initrd" -append "console=$CONSOLE loglevel=4 log_buf_len=16M panic=-1 $append")
+}
+
+# guest LIMIT KERNEL INITRD DIR APPEND [QEMU ARG...]: runs a guest for at most LIMIT
+# seconds, with the ports of guest_ports. Returns 0, or 124 or 137 at the limit.
+guest() {
+	local limit=$1 dir=$4 rc=0
+	shift
+	mkdir -p "$dir"
+	guest_arguments "$@"
+	run timeout -k 5 "$limit" "$QEMU" "${GUEST_ARGUMENTS[@]}" >"$dir/qemu.log" 2>&1 </dev/null || rc=$?
 	if [ "$rc" != 0 ] && [ "$rc" != 124 ] && [ "$rc" != 137 ] && [ ! -s "$dir/console.log" ]; then
 		die "QEMU did not run: $(tail -n 1 "$dir/qemu.log")"
 	fi
@@ -54,28 +60,51 @@ choose_accel() {
 	export ACCEL
 }
 
-# boot_cached IMAGE INITRAMFS DIR: boots and tests with lib/boot-one, unless an earlier boot
-# without a problem had the same kernel, initramfs and QEMU arguments; FRESH=1 repeats
-# these too. ACCEL must be set, KTAP_READER may be. The logs are in DIR; boot_was_cached is
-# set if they come from an earlier boot. Returns 0, or the status of lib/boot-one if it
-# could not run.
+# boot_options: sets BOOT_OPTIONS, what lib/boot-one passes to guest after DIR. ACCEL must be set.
+boot_options() {
+	BOOT_OPTIONS=("${KARGS:-}" -accel "$ACCEL" -smp "${SMP:-2}" -m "${MEM:-2G}")
+}
+
+# judge_key: prints a hash of what judges the logs of a boot.
+judge_key() {
+	cat "$LIB/ktap.py" "$LIB/ktap_read.py" "$LIB/${KTAP_READER:-ktap.py}" | sha
+}
+
+# judge_again DIR: judges the logs of a cached boot again, if what reads them has changed since.
+# Returns 0 if there is no problem.
+judge_again() {
+	local seconds
+	[ "$(cat "$1/judge" 2>/dev/null)" != "$(judge_key)" ] || return 0
+	seconds=$(sed -n 's/^ "seconds": \([0-9]*\),$/\1/p' "$1/result.json") || true
+	run python3 "$LIB/${KTAP_READER:-ktap.py}" "$1" --seconds "${seconds:-0}" >/dev/null || return
+	judge_key >"$1/judge"
+}
+
+# boot_cached IMAGE INITRAMFS DIR: boots and tests with lib/boot-one, unless there are logs of
+# an earlier boot of the same kernel and initramfs, with the same QEMU and arguments, and the
+# lab finds no problem in them; FRESH=1 repeats these too. ACCEL must be set, KTAP_READER may
+# be. The logs are in DIR; boot_was_cached is set if they come from an earlier boot. Returns
+# 0, or the status of lib/boot-one if it could not run.
 boot_cached() {
 	local key dir=$3 rc=0
-	key=$({ cat "$1" "$2" "$LIB/boot-one" "$LIB/ktap.py" ${KTAP_READER:+"$LIB/$KTAP_READER"} \
-		"$TOP/scripts/guest/ktap-results"
-		declare -f guest guest_ports; "$QEMU" --version
-		echo "$ACCEL ${SMP:-} ${MEM:-} ${KARGS:-} ${MACHINE[*]}"; } | sha)
+	boot_options
+	guest_arguments kernel initramfs dir "${BOOT_OPTIONS[@]}"
+	key=$({ cat "$1" "$2"; "$QEMU" --version; printf '%s\n' "${GUEST_ARGUMENTS[@]}"; } | sha)
 	boot_was_cached=
 	rm -rf "$dir"
 	mkdir -p "${dir%/*}"
 	if [ -z "${FRESH:-}" ] && [ -f "$CACHE/boots/$key/result.json" ]; then
-		if cp -r "$CACHE/boots/$key" "$dir" 2>/dev/null; then
+		if cp -r "$CACHE/boots/$key" "$dir" 2>/dev/null && judge_again "$dir"; then
 			# shellcheck disable=SC2034 # for the callers
 			boot_was_cached=1
 			say "  boot and tests: cached"
+			if ! cmp -s "$dir/judge" "$CACHE/boots/$key/judge"; then
+				cache_drop boots "$key"
+				cache_put boots "$key" "$dir"/*
+			fi
 			return
 		fi
-		# Another clone is replacing it, or the disk is full, which the boot reports.
+		# It has a problem, another clone is replacing it, or the disk is full, which the boot reports.
 		rm -rf "$dir"
 	fi
 	progress "boot and tests" "$TMP/boot" "$LIB/boot-one" "$1" "$2" "$dir" || rc=$?
@@ -87,7 +116,10 @@ boot_cached() {
 		;;
 	*) cat "$TMP/boot" >&2 ;;
 	esac
-	if [ "$rc" = 0 ]; then cache_put boots "$key" "$dir"/*; fi
+	if [ "$rc" = 0 ]; then
+		judge_key >"$dir/judge"
+		cache_put boots "$key" "$dir"/*
+	fi
 	[ "$rc" != 2 ] || rc=0
 	return "$rc"
 }
