@@ -113,6 +113,7 @@ lab_base() {
 	mkdir -p "$DL" 2>/dev/null ||
 		die "cannot make $DL: set XDG_CACHE_HOME to a folder you can write to"
 	export CCACHE_DIR=${CCACHE_DIR:-$CACHE/ccache}
+	git_settings
 
 	# Refs in the repository of SRC: the base, and the stack as it was last applied.
 	BASE_REF=refs/tags/base

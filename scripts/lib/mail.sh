@@ -96,8 +96,8 @@ mail_git() {
 	lab_git -C "$MAIL_REPO" "$@"
 }
 
-# configure_mail_repo NAME EMAIL: overrides the user's settings of b4 and git that would
-# change the patches. Full blob ids let others find the base.
+# configure_mail_repo NAME EMAIL: overrides the user's settings of b4 that would change the
+# patches. Full blob ids let others find the base.
 configure_mail_repo() {
 	local excluded key value get
 	get="'$LIB/get-maintainer' --nogit --nogit-fallback --nogit-chief-penguins --norolestats"
@@ -108,15 +108,7 @@ configure_mail_repo() {
 user.name $1
 user.email $2
 core.abbrev 40
-diff.noprefix false
-diff.mnemonicPrefix false
-diff.algorithm myers
 diff.renames false
-diff.context 3
-diff.interHunkContext 0
-diff.indentHeuristic true
-diff.suppressBlankEmpty false
-diff.orderFile /dev/null
 b4.prep-cover-strategy branch-description
 b4.prep-cover-template $MAIL_REPO/.git/cover-template
 b4.prep-pre-flight-checks disable-all

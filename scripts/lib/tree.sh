@@ -8,11 +8,39 @@
 # separate repository that borrows the objects of KERNEL and writes nothing there. In
 # both, refs/lab/stack is the stack as it was last applied.
 
-# lab_git: runs git without the user's hooks, signatures and line endings.
+# git_settings: has git ignore the settings of the user and the machine that would change
+# patches or commits: it uses LAB_DIR/gitconfig instead, with those that identify the user,
+# that say how to send, and whom to trust. A repository's own settings still apply.
+git_settings() {
+	local settings item key section name sub value
+	command -v git >/dev/null || return 0
+	# A command that another one starts has them already.
+	if [ "${GIT_CONFIG_GLOBAL:-}" = "$LAB_DIR/gitconfig" ] && [ -r "$LAB_DIR/gitconfig" ]; then return 0; fi
+	settings=$(
+		printf '[core]\n\tautocrlf = false\n\tfsmonitor = false\n[gc]\n\tauto = 0\n'
+		printf '[maintenance]\n\tauto = false\n[checkout]\n\tworkers = 0\n[advice]\n\tdetachedHead = false\n'
+		git -C "$TOP" config --null --get-regexp '^(user|b4|patatt|sendemail|credential|http|safe)\.|^core\.excludesfile$' |
+			while IFS= read -r -d '' item; do
+				key=${item%%$'\n'*} value=
+				section=${key%%.*} name=${key##*.}
+				sub=${key#"$section".} sub=${sub%"$name"} sub=${sub%.} sub=${sub//\\/\\\\}
+				if [ "$item" != "$key" ]; then
+					value=${item#*$'\n'} value=${value//\\/\\\\} value=${value//\"/\\\"}
+					value=" = \"${value//$'\n'/\\n}\""
+				fi
+				printf '[%s%s]\n\t%s%s\n' "$section" "${sub:+ \"${sub//\"/\\\"}\"}" "$name" "$value"
+			done || true
+	)
+	# It may have a password.
+	(umask 077 && echo "$settings" >"$LAB_DIR/gitconfig.$$") 2>/dev/null ||
+		die "cannot write to $LAB_DIR: is the disk full? If not, set LAB_DIR to a folder you can write to"
+	mv "$LAB_DIR/gitconfig.$$" "$LAB_DIR/gitconfig"
+	export GIT_CONFIG_GLOBAL=$LAB_DIR/gitconfig GIT_CONFIG_NOSYSTEM=1
+}
+
+# lab_git: runs git without hooks and signatures, also if the repository has its own.
 lab_git() {
-	git -c core.autocrlf=false -c core.hooksPath=/dev/null -c gc.auto=0 -c checkout.workers=0 \
-		-c commit.gpgSign=false -c core.fsmonitor=false \
-		-c maintenance.auto=false -c advice.detachedHead=false "$@"
+	git -c core.autocrlf=false -c core.hooksPath=/dev/null -c commit.gpgSign=false "$@"
 }
 
 # why_no_objects REPO: if REPO is a partial clone, says so, and what to do; else returns 1. git
@@ -107,18 +135,19 @@ pinned() {
 }
 
 # export_patches REPO RANGE DIR: writes the commits to DIR as patches. Their format depends
-# on the commits only, not on git's settings: full blob ids, because short ones depend on
-# the repository; no signature, which is git's version; no numbering, because a new patch
-# would change all others.
+# on the commits only, because a repository without settings writes them: full blob ids,
+# because short ones depend on the repository; no signature, which is git's version; no
+# numbering, because a new patch would change all others.
 export_patches() {
-	lab_git -C "$1" -c diff.noprefix=false -c diff.mnemonicPrefix=false \
-		-c diff.context=3 -c diff.interHunkContext=0 -c diff.indentHeuristic=true -c diff.suppressBlankEmpty=false \
-		-c format.coverLetter=false -c format.notes=false -c format.from=false \
-		-c format.encodeEmailHeaders=false -c format.filenameMaxLength=64 -c format.useAutoBase=false \
-		format-patch -q -o "$3" --no-numbered --no-signature --no-signoff --no-attach \
-		--no-thread --no-to --no-cc --no-add-header --zero-commit --full-index --no-renames \
-		--diff-algorithm=myers --subject-prefix=PATCH --stat=72 --no-color --no-ext-diff \
-		--no-textconv -O/dev/null --src-prefix=a/ --dst-prefix=b/ "$2"
+	local range dir
+	range=$(git -C "$1" rev-parse "$2") || return
+	dir=$(realpath "$3")
+	borrow "$1" "$TMP/plain"
+	# The heads of hunks depend on it.
+	git -C "$1" cat-file blob "${2#*..}:.gitattributes" >"$TMP/plain/.git/info/attributes" 2>/dev/null || true
+	# shellcheck disable=SC2086 # two ids
+	lab_git -C "$TMP/plain" format-patch -q -o "$dir" --no-numbered --no-signature --zero-commit --full-index \
+		--no-renames --no-encode-email-headers --stat=72 $range
 }
 
 # same_as_stored REPO REV: whether base..REV equals the stored series.

@@ -62,9 +62,9 @@ range_of() {
 with_prerequisites() {
 	local ids last
 	ids=$(sed -n 's/^prerequisite //p' "$TMP/about")
-	# With the user's settings, the ids may be others.
-	git -C "$KERNEL" -c diff.noprefix=false -c diff.mnemonicPrefix=false -c diff.orderFile=/dev/null \
-		log -p -U3 --no-color --no-ext-diff --no-textconv --diff-algorithm=myers -n 5000 --no-merges "$1..HEAD" 2>/dev/null |
+	# With the settings of KERNEL, the ids may be others.
+	borrow "$KERNEL" "$TMP/plain"
+	git -C "$TMP/plain" log -p -n 5000 --no-merges "$1..$(git -C "$KERNEL" rev-parse HEAD)" 2>/dev/null |
 		git patch-id --stable >"$TMP/ids"
 	[ "$(grep -cF "$ids" "$TMP/ids")" = "$(wc -l <<<"$ids")" ] || return 0
 	# The newest commit comes first.
