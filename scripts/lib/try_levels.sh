@@ -7,7 +7,7 @@
 #   booted  DETAIL is the folder of its logs
 #   same    the image is the same as that of the level below, which is DETAIL
 #   broken  DETAIL is the reason
-#   untested  it fails like the level below, which is broken; DETAIL says so
+#   untested  without another patch, which is broken, it does not apply; DETAIL says so
 #   again   the level was booted a second time; DETAIL is the folder of these logs
 #   few     the same, with only some of the test programs
 
@@ -16,15 +16,47 @@ state() {
 }
 
 # broken NAME HOW WHY: the level is broken: HOW is "does not build", "does not boot" or "hangs ...".
-# If an earlier patch has broken it in the same way, this one is not blamed: nobody knows what
-# it does alone.
+# If an earlier patch has broken it in the same way, this one is not blamed, but tested without
+# the other.
 broken() {
 	if [ "$blocked_how" = "$2" ]; then
-		state "$1" untested "not tested: $blocked_by $2"
+		say "  $2, like $blocked_by: trying the patches above that without it"
+		without_blocker
 		return
 	fi
 	blocked_by=$1 blocked_how=$2
 	state "$1" broken "$2: $3"
+}
+
+# without_blocker: takes the patch blocked_by out of the stack, and those above it that do not
+# apply without it. Sets todo to the others above it.
+without_blocker() {
+	local name commit below='' above=''
+	todo=()
+	levels >"$TMP/stack"
+	: >"$TMP/applied"
+	while read -r name commit <&4; do
+		if [ "$name" = "$blocked_by" ]; then
+			above=1
+			lab_git -C "$SRC" checkout -q -f --detach "$below"
+			continue
+		elif [ -z "$above" ]; then
+			below=$commit
+		elif GIT_COMMITTER_NAME=lab GIT_COMMITTER_EMAIL=lab@localhost \
+			GIT_COMMITTER_DATE=$(git -C "$SRC" log -1 --format=%cI "$commit") lab_git -C "$SRC" cherry-pick \
+			--allow-empty --keep-redundant-commits "$commit" >"$TMP/pick" 2>&1 </dev/null; then
+			printf '%s\t%s\n' "$name" "$blocked_by" >>"$TMP/without"
+			todo+=("$name")
+		else
+			lab_git -C "$SRC" cherry-pick --abort >/dev/null 2>&1 || lab_git -C "$SRC" reset -q --hard
+			state "$name" untested "not tested: $blocked_by $blocked_how, and without that, this one does not apply"
+			continue
+		fi
+		[ "$name" = base ] || echo "$name.patch" >>"$TMP/applied"
+	done 4<"$TMP/stack"
+	cp "$TMP/applied" "$LAB_SERIES/series"
+	lab_git -C "$SRC" update-ref "$STACK_REF" "$(git -C "$SRC" rev-parse HEAD)"
+	blocked_how=none
 }
 
 # boot_level NAME DIR: boots the level, and writes the logs to DIR. If the guest did not run
@@ -132,18 +164,21 @@ keep_folder() {
 # try_levels: builds and boots all levels, the base first. Dies if the base does not boot,
 # because there is nothing to compare with.
 try_levels() {
-	local name n=0 count
-	count=$(levels | wc -l)
+	local name n=0
+	local -a todo
+	mapfile -t todo < <(levels | cut -d' ' -f1)
 	last='' blocked_by='' blocked_how=none
 	: >"$TMP/states"
 	keep_folder
-	while read -r name _ <&3; do
+	while [ ${#todo[@]} -gt 0 ]; do
+		name=${todo[0]}
+		say "level $((n + 1)) of $((n + ${#todo[@]})): $name"
+		todo=("${todo[@]:1}")
 		n=$((n + 1))
-		say "level $n of $count: $name"
 		try_level "$name" "$last"
 		[ -n "$last" ] || die "cannot test the base: it $(cut -f3 "$TMP/states" | head -n 1)"
-	done 3< <(levels)
-	[ ! -s "$TMP/broken" ] || awk -F'\t' '{ print $1 "\tbroken\t" $2 }' "$TMP/broken" >>"$TMP/states"
+	done
+	awk -F'\t' '{ print $1 "\t" ($2 ~ /^not tested: / ? "untested" : "broken") "\t" $2 }' "$TMP/broken" >>"$TMP/states"
 }
 
 # warnings_in LOG: prints the compiler's warnings in a log, without folder and line number.

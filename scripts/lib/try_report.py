@@ -8,7 +8,7 @@ Usage: try_report.py --work DIR --out DIR
        try_report.py --state DIR
 
 DIR of --work is the work folder of "lab try". It has "states" (see lib/try_levels.sh),
-"whole" (all patches of the series), "warnings/LEVEL" and "cost/LEVEL". Prints the matrix of
+"whole" (all patches of the series), "without" (see lib/try_series.sh), "warnings/LEVEL" and "cost/LEVEL". Prints the matrix of
 the test programs and what each patch changed; writes matrix.md with every test, and
 report.txt, to DIR of --out. A test whose result differs between two boots of a level is
 unstable: it is ignored at that level, and, if that level is the base, at every level.
@@ -177,8 +177,11 @@ def sections(levels, work):
     """Yields for each patch: name, [(title, lines)], worse."""
     base = below = levels[0]
     known = costs(work, base.name)
+    without = [line.split("\t") for line in read_lines(work / "without")]
     for level in levels[1:]:
         parts, worse = [], level.state == "broken"
+        if level.state in ("booted", "same"):
+            parts.append(("tested without", [other for name, other in without if name == level.name]))
         if level.state == "broken":
             parts.append(("broken", [level.detail]))
         elif level.state == "untested":
@@ -215,9 +218,8 @@ def show(name, parts, limit):
 
 
 def report(work, out):
-    levels = read_states(work / "states")
-    named = {lv.name for lv in levels}
-    left = [p.removesuffix(".patch") for p in read_lines(work / "whole") if p.removesuffix(".patch") not in named]
+    order = ["base", *(p.removesuffix(".patch") for p in read_lines(work / "whole"))]
+    levels = sorted(read_states(work / "states"), key=lambda lv: order.index(lv.name))
     parts = list(sections(levels, work))
     rows = [lv.data for lv in levels]
     names = list(dict.fromkeys(n for d in rows for n in d["tests"]))
@@ -230,8 +232,6 @@ def report(work, out):
     if levels[0].unstable:
         tail += ["ignored, because they differ between boots of the base:",
                  *(f"  {n}" for n in sorted(levels[0].unstable))]
-    if left:
-        tail.append(f"not tested, because an earlier patch does not apply: {', '.join(left)}")
     tail.append(f"WORSE or broken: {', '.join(worse)}" if worse else "no test got worse")
     out.mkdir(parents=True, exist_ok=True)
     turned = [f"{name}: {line}" for name, kinds, _ in parts for title, lines in kinds if title == "tests" for line in lines]

@@ -3,7 +3,8 @@
 #
 # "try": turns a series of any form into the levels of a tree. LAB_SERIES is the folder with
 # its patches; the file "series" in it lists the patches that apply. If a patch does not
-# apply, $TMP/broken has the line "NAME<tab>WHY".
+# apply, $TMP/broken has the line "NAME<tab>WHY", and the others are applied without it.
+# $TMP/without has the line "NAME<tab>OTHER" for each patch NAME that is tested without OTHER.
 
 # series_form SERIES: prints range, path or id; dies if it is none of them.
 series_form() {
@@ -126,19 +127,22 @@ make_tree() {
 	lab_git -C "$SRC" update-ref "$STACK_REF" "$base"
 }
 
-# apply_patches: commits the patches, up to the first that does not apply.
+# apply_patches: commits the patches that apply. One that does not is blamed if it is the first:
+# nobody knows whether a later one would apply with those before it.
 apply_patches() {
-	local p
+	local p first='' why
 	: >"$TMP/applied"
 	while read -r p; do
 		if ! GIT_COMMITTER_NAME=lab GIT_COMMITTER_EMAIL=lab@localhost lab_git -C "$SRC" am -q --no-3way \
 			--patch-format=mboxrd --quoted-cr=strip --whitespace=nowarn \
 			--committer-date-is-author-date "$LAB_SERIES/$p" >"$TMP/am" 2>&1 </dev/null; then
 			lab_git -C "$SRC" am --abort >/dev/null 2>&1 || lab_git -C "$SRC" reset -q --hard
-			printf '%s\tdoes not apply: %s\n' "${p%.patch}" \
-				"$(grep -m1 -E '^(error|fatal):' "$TMP/am" || tail -n 1 "$TMP/am")" >>"$TMP/broken"
-			break
+			why=$(grep -m1 -E '^(error|fatal):' "$TMP/am" || tail -n 1 "$TMP/am")
+			printf '%s\t%s: %s\n' "${p%.patch}" "${first:+not tested: without $first, it }does not apply" "$why" >>"$TMP/broken"
+			[ -n "$first" ] || first=${p%.patch}
+			continue
 		fi
+		[ -z "$first" ] || printf '%s\t%s\n' "${p%.patch}" "$first" >>"$TMP/without"
 		echo "$p" >>"$TMP/applied"
 	done <"$LAB_SERIES/series"
 	cp "$LAB_SERIES/series" "$TMP/whole"
