@@ -221,7 +221,7 @@ def ktap(levels, found):
 
 def is_result(data):
     """Returns whether that is what ktap.py writes."""
-    return (isinstance(data, dict) and isinstance(data.get("seconds"), (int, float, type(None)))
+    return (isinstance(data, dict) and "seconds" in data and isinstance(data["seconds"], (int, float, type(None)))
             and isinstance(data.get("problems"), list) and all(isinstance(p, str) for p in data["problems"])
             and isinstance(data.get("tests"), dict)
             and all(isinstance(t, dict) and isinstance(t.get("result"), str) and isinstance(t.get("detail"), str)
@@ -238,7 +238,7 @@ def read_level(argument, cached=False):
             raise BadInput(f"no result of level {name}: {path} is damaged: delete it, and run the level again")
         return {"name": name, "cached": cached, "seconds": data["seconds"],
                 "problems": data["problems"], "tests": data["tests"]}
-    except (OSError, ValueError, KeyError) as err:
+    except (OSError, ValueError, RecursionError) as err:
         raise BadInput(f"no result of level {name}: {err}") from err
 
 
@@ -259,15 +259,8 @@ def read_order(args, levels):
     return order, read_expected(args.expected, args.base, order[1:])
 
 
-def main():
-    args = parse_arguments(__doc__)
-    try:
-        levels = [read_level(a) for a in args.level]
-        order, expected = read_order(args, levels)
-    except BadInput as err:
-        print(f"matrix.py: {err}", file=sys.stderr)
-        return 1
-
+def report(levels, expected, order, out):
+    """Prints the table, and writes the files to the folder out. Returns the exit status: 0 or 2."""
     names = list(expected)
     names += sorted({n for lv in levels for n in lv["tests"]} - set(names))
     found = compare(expected, levels, order)
@@ -275,10 +268,10 @@ def main():
     changed = [f"{patch} changed {name} from {old or 'not run'} to {new or 'not run'}"
               for patch, name, old, new in flips(levels, names, order)]
 
-    args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / "matrix.md").write_text(markdown(levels, names, changed, differences), encoding="utf-8")
-    (args.out / "junit.xml").write_text(junit(levels, names, found), encoding="utf-8")
-    (args.out / "results.ktap").write_text(ktap(levels, found), encoding="utf-8")
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "matrix.md").write_text(markdown(levels, names, changed, differences), encoding="utf-8")
+    (out / "junit.xml").write_text(junit(levels, names, found), encoding="utf-8")
+    (out / "results.ktap").write_text(ktap(levels, found), encoding="utf-8")
 
     print(terminal(levels, names))
     print()
@@ -287,6 +280,17 @@ def main():
     for line in differences:
         print(f"NOT AS EXPECTED: {line}")
     return 2 if differences else 0
+
+
+def main():
+    args = parse_arguments(__doc__)
+    try:
+        levels = [read_level(a) for a in args.level]
+        order, expected = read_order(args, levels)
+    except BadInput as err:
+        print(f"matrix.py: {err}", file=sys.stderr)
+        return 1
+    return report(levels, expected, order, args.out)
 
 
 if __name__ == "__main__":

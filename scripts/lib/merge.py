@@ -16,7 +16,6 @@ import argparse
 import json
 import pathlib
 import re
-import subprocess
 import sys
 
 import deal
@@ -44,7 +43,7 @@ def read_shard(path):
         data = json.loads((path / "shard.json").read_text(encoding="utf-8"))
         shard = {"path": path, "number": int(data["shard"]), "of": int(data["of"]),
                  "commit": str(data["commit"]), "bases": data["bases"].split()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as err:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as err:
         raise BadInput(f"{path}/shard.json is not valid: {err!r}") from err
     shard["seconds"] = {base: read_seconds(path / base / "seconds")
                         for base in shard["bases"] if (path / base).is_dir()}
@@ -79,32 +78,28 @@ def check_shards(shards, commit):
         raise BadInput(f"shards are missing: {', '.join(missing)}")
 
 
-def level_arguments(shards, base, levels):
-    """Returns LEVEL=[cached:]RESULT.json for each level, for matrix.py."""
-    arguments = []
+def read_levels(shards, base, levels):
+    """Returns the results of each level, as matrix.py has them."""
+    out = []
     for level in levels:
         found = [s["path"] / base for s in shards if (s["path"] / base / level / "result.json").is_file()]
         if len(found) != 1:
             raise BadInput(f"{base}'s level {level} is in {len(found)} shards"
                            f"{': ' + ', '.join(map(str, found)) if found else ''}")
         cached = level in (found[0] / "cached").read_text(encoding="utf-8").split()
-        arguments.append(f"{level}={'cached:' if cached else ''}{found[0] / level / 'result.json'}")
-        results.read_level(arguments[-1])
-    return arguments
+        out.append(results.read_level(f"{level}={found[0] / level / 'result.json'}", cached))
+    return out
 
 
-def matrix(top, out, base, levels, arguments):
-    """Prints and writes the matrix of a base; returns the exit status of matrix.py."""
+def matrix(out, base, levels, expected, order):
+    """Prints and writes the matrix of a base; returns the exit status."""
     print(f"base {base}")
-    sys.stdout.flush()
     # Of an earlier run on one machine: they would not match the new files.
     for name in ("matrix.html", "run.json"):
         (out / base / name).unlink(missing_ok=True)
-    done = subprocess.run(
-        [sys.executable, str(HERE / "matrix.py"), "--expected", str(top / "patches" / "expected"),
-         "--base", base, "--out", str(out / base), "--order", ",".join(levels), *arguments], check=False)
+    code = results.report(levels, expected, order, out / base)
     print()
-    return done.returncode
+    return code
 
 
 def times(shards):
@@ -136,16 +131,14 @@ def main():
         # Read everything before writing anything.
         work = []
         for base in shards[0]["bases"]:
-            levels = deal.levels_of(args.top, base)
-            work.append((base, levels, level_arguments(shards, base, levels)))
+            order = deal.levels_of(args.top, base)
+            expected = results.read_expected(args.top / "patches" / "expected", base, order[1:])
+            work.append((base, read_levels(shards, base, order), expected, order))
     except (BadInput, results.BadInput, OSError) as err:
         print(f"merge: {err}", file=sys.stderr)
         return 1
-    codes = [matrix(args.top, args.out, *one) for one in work]
+    codes = [matrix(args.out, *one) for one in work]
     times(shards)
-    for code in (1, 2):
-        if code in codes:
-            return code
     return max(codes)
 
 

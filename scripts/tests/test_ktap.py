@@ -363,6 +363,14 @@ class Matrix(unittest.TestCase):
         self.assertIn("<error", matrix.junit(self.levels(problems=["x"]), ["one"], found))
         self.assertIn("not ok 2 0001-a", matrix.ktap(self.levels(), found))
 
+    def test_damaged_result(self):
+        with tempfile.TemporaryDirectory() as d:
+            path = pathlib.Path(d) / "result.json"
+            for text in ("", "{", "[" * 100000, '{"problems": [], "tests": {}}', '{"seconds": 1, "problems": [1], "tests": {}}'):
+                path.write_text(text)
+                with self.assertRaises(matrix.BadInput, msg=text[:50]):
+                    matrix.read_level(f"base={path}")
+
     def test_file(self):
         with tempfile.TemporaryDirectory() as d:
             path = pathlib.Path(d) / "expected"
