@@ -43,7 +43,8 @@ import try_patches      # noqa: E402
 
 LIMIT = 10
 WORDS = [b"\xff\xfe", b"\0", b"9" * 40, b"[", b"]", b"(", b"%s", b"From ", b"\r\n", b"\n\n", b"=?utf-8?Q?", b"# ", b"null",
-         b"-1", b"{", b"\\x", b"\xe2\x80\xa8", b"Subject: ", b"not ok 1 ", b"1..0", b"lab: suspends x", b"[    1.0] "]
+         b"-1", b"{", b"\\x", b"\xe2\x80\xa8", b"Subject: ", b"not ok 1 ", b"1..0", b"lab: suspends x", b"[    1.0] ",
+         b"# Subtest: x\n", b"Bail out!"]
 MAILS = "".join(test_try_patches.POST + text for text in (
     test_try_patches.note("Subject: [PATCH v2 0/2] c\n\nbase-commit: 0123456789abcdef0123456789abcdef01234567"),
     test_try_patches.mail("[PATCH v2 1/2] a"), test_try_patches.mail("[PATCH v2 2/2] =?utf-8?Q?b=C3=A9?=", "two")))
@@ -52,6 +53,9 @@ SOAK = ("# #  RUN           race.a ...\n# x.c:1:a:7 rounds\n# ok 1 race.a\nlab: 
         "lab: suspends 3 0\nlab: suspend ok\nlab: end\n")
 RESULT = {"seconds": 1, "problems": ["x: y"], "tests": {"a.b": {"result": "pass", "detail": ""}}}
 RUN = test_runs.make_run(levels=[{**test_runs.level(name), "tests": {"a.b": ["pass", ""]}} for name in ("base", "0001-a")])
+NESTED = ("[    1.0] KTAP version 1\n[    1.0] 1..2\n[    1.0]     # Subtest: a\n[    1.0]     1..2\n[    1.0]         # Subtest: b\n"
+          "[    1.0]         ok 1 x=1\n[    1.0]     not ok 1 b # why\n[    1.0]     ok 2 c # SKIP no c\n[    1.0] not ok 1 a\n"
+          "[    1.0] ok 2 d # XFAIL e\n") + matrix.ktap([{"name": "base", "tests": RESULT["tests"]}], [])
 SHARD = {"shard": 1, "of": 2, "commit": "a", "bases": "6.1 6.12"}
 
 
@@ -102,6 +106,7 @@ READERS = {
     "patches": (*main_of(try_patches, "series.mbox", "OUT", "FILE"), MAILS),
     "patch": (*main_of(try_patches, "one.patch", "OUT", "FILE"), test_try_patches.mail("[PATCH] a")),
     "junit": (*main_of(junit, "run.ktap"), test_ktap.GOOD),
+    "nested": (*main_of(junit, "nested.ktap"), NESTED),
     "lava": (*main_of(lava_log, "log", "FILE", "OUT"),
              test_lava_log.log(test_lava_log.LIVE + test_lava_log.END, test_lava_log.CASES, test_lava_log.JOB)),
     "ktap": (*function("ktap", lambda path: ktap.parse_ktap(lines(path.read_bytes()))), test_ktap.GOOD),
