@@ -5,7 +5,7 @@
 set terminal svg size 830,700 font 'sans-serif,14' noenhanced
 set datafile separator tab
 ink = '#6e7b88'
-levels = 'base 0003+v1-delay 0009'
+levels = 'base no-delay series'
 names = "'v7.3.4' 'no delay, no thaw' 'this series'"
 colours = '#9aa3ad #c27c1a #3b82d6'
 outcomes = '< bench/report/report.py docs/figures.tsv --outcomes'
