@@ -10,7 +10,7 @@
 #   In:       check, lint: the commands that run it when no check is named
 #   Once:     its inputs, if it need not be repeated while they stay the same; see once_key
 #   Seconds:  its run time on two cores without KVM, with an empty cache
-#   Less:     its run time if it does less, which CHECK_LESS=1 asks for when time is short
+#   Less:     its run time if it does less, which CHECK_LESS=1 asks for
 #   Output:   "shown" if its output is printed while it runs
 #   Packages: Debian packages; Uses: commands whose packages it needs
 #   Packages-12: packages that only Debian 12 has; the check skips if they are missing
@@ -49,11 +49,13 @@ choose_checks() {
 	done | sort -n -k1,1 -k2,2 | cut -d' ' -f3
 }
 
-# seconds_of BASE: prints the sum of "Seconds:" of all its checks.
+# seconds_of BASE [CHECK...]: prints the sum of "Seconds:" of these checks, or of all of that
+# base.
 seconds_of() {
-	local BASE=$1 c
+	local BASE=$1 c names=("${@:2}")
 	# shellcheck disable=SC2119 # all of them
-	for c in $(choose_checks); do header "$CHECKS/$c" Seconds; done | awk '{ n += $1 } END { print n }'
+	[ $# -gt 1 ] || mapfile -t names < <(choose_checks)
+	for c in "${names[@]}"; do header "$CHECKS/$c" Seconds; done | awk '{ n += $1 } END { print n }'
 }
 
 # needs_rank FILE: prints how much the check needs, as a number.
@@ -94,7 +96,6 @@ no_time() {
 #   stack   the base, the patches and the tip
 #   series  patches, topics and letters
 #   lab     all scripts
-#   limit   whether there is a time limit
 #   DIR     a folder of this repository
 # The check itself, the library, the configs and the packages of this machine are always
 # inputs. Prints nothing for a check without that line, with FRESH=1, with settings that change
@@ -109,7 +110,7 @@ once_key() {
 	echo "${1##*/}-$(
 		{
 			echo "$BASE ${ACCEL:-} ${SMP:-2} ${MEM:-2G} ${CPU:-} ${KARGS:-} ${QEMU:-} ${BOOT_TIMEOUT:-}"
-			echo "${BENCH_JOBS:-} ${BENCH_LEVELS:-}"
+			echo "${BENCH_JOBS:-} ${BENCH_LEVELS:-} ${CHECK_LESS:-}"
 			dpkg-query -W 2>/dev/null
 			hash_files "${1#"$TOP/"}" scripts/lib configs
 			for w in $words; do
@@ -122,7 +123,6 @@ once_key() {
 					;;
 				series) hash_files series patches topics COVER_LETTER.md ;;
 				lab) hash_files scripts ;;
-				limit) echo "${CHECK_END:+limited}" ;;
 				*) hash_files "$w" ;;
 				esac
 			done
