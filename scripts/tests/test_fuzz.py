@@ -25,6 +25,7 @@ import traceback
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent / "lib"), str(HERE)]
 
+import compare          # noqa: E402
 import junit            # noqa: E402
 import ktap             # noqa: E402
 import ktap_kcsan       # noqa: E402
@@ -32,6 +33,7 @@ import ktap_programs    # noqa: E402
 import lava_log         # noqa: E402
 import matrix           # noqa: E402
 import merge            # noqa: E402
+import page             # noqa: E402
 import rundiff          # noqa: E402
 import runs             # noqa: E402
 import soak_read        # noqa: E402
@@ -92,7 +94,16 @@ def read_log(path):
         ktap_kcsan.race_of(line)
 
 
-def compare(path):
+def read_page(path):
+    result = {**RESULT, "problems": ["console.log:2: y"]}
+    (path.parent / "result.json").write_text(json.dumps(result), encoding="utf-8")
+    (path.parent / "console.log").write_bytes(path.read_bytes())
+    level = page.read(f"a={path.parent / 'result.json'}")
+    page.around(level)
+    page.logs_of(level, "none", True)
+
+
+def compare_runs(path):
     rundiff.compare({**RUN, "name": "good"}, runs.load(path), path.parent / "none")
     runs.table([runs.load(path)])
 
@@ -111,9 +122,11 @@ READERS = {
              test_lava_log.log(test_lava_log.LIVE + test_lava_log.END, test_lava_log.CASES, test_lava_log.JOB)),
     "ktap": (*function("ktap", lambda path: ktap.parse_ktap(lines(path.read_bytes()))), test_ktap.GOOD),
     "programs": (*function("ktap", lambda path: ktap_programs.Programs(lines(path.read_bytes()))), test_ktap.GOOD),
+    "compare": (*function("ktap.log", compare.read), test_ktap.GOOD),
+    "page": (*function("ktap.log", read_page), test_ktap.GOOD),
     "log": (*function("log", read_log), LOG),
     "soak": (*function("log", lambda path: soak_read.read(lines(path.read_bytes()), ["race.a"], True)), SOAK),
-    "run": (*function("run.json", compare, runs.BadRun), json.dumps(RUN, indent=1)),
+    "run": (*function("run.json", compare_runs, runs.BadRun), json.dumps(RUN, indent=1)),
     "result": (*function("result.json", lambda path: matrix.read_level(f"a={path}"), matrix.BadInput), json.dumps(RESULT, indent=1)),
     "shard": (*function("shard", shard_of, merge.BadInput), json.dumps(SHARD, indent=1)),
 }
