@@ -107,7 +107,7 @@ run() {
 }
 
 # progress LABEL LOG CMD...: like run, but writes the output to LOG, and prints the seconds
-# so far and, for a kernel build, the number of objects.
+# so far and, for a kernel build, the number of objects; for boots, COUNTED is the word for them.
 progress() {
 	local label=$1 log=$2 start=$SECONDS rc=0 n last=0 status nap=0.1 pipe
 	shift 2
@@ -122,10 +122,10 @@ progress() {
 		[ $((SECONDS - start)) -lt 2 ] || nap=1
 		# No $(): when a signal comes as bash 5.2 begins one, bash reads the trap as a part
 		# of it, and ends with a syntax error, or never.
-		grep -cE '^ +(CC|AS|LD|AR|HOSTCC|UPD) ' "$log" >&"$pipe" || true
+		grep -cE '^ +(CC|AS|LD|AR|HOSTCC|UPD|BOOT) ' "$log" >&"$pipe" || true
 		read -rt 1 -u "$pipe" n || n=0
 		status="$label: $((SECONDS - start)) s"
-		[ "$n" = 0 ] || status+=", $n objects"
+		[ "$n" = 0 ] || status+=", $n ${COUNTED:-objects}"
 		if [ -t 1 ]; then
 			printf '\r%s ' "$status"
 		elif [ $((SECONDS - start)) -ge $((last + 10)) ]; then

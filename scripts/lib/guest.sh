@@ -70,30 +70,69 @@ judge_key() {
 	cat "$LIB/ktap.py" "$LIB/ktap_read.py" "$LIB/${KTAP_READER:-ktap.py}" | sha
 }
 
+# boot_seconds DIR: prints how long that boot took.
+boot_seconds() {
+	sed -n 's/^ "seconds": \([0-9]*\),$/\1/p' "$1/result.json" | grep . || echo 0
+}
+
 # judge_again DIR: judges the logs of a cached boot again, if what reads them has changed since.
 # Returns 0 if there is no problem.
 judge_again() {
-	local seconds
 	[ "$(cat "$1/judge" 2>/dev/null)" != "$(judge_key)" ] || return 0
-	seconds=$(sed -n 's/^ "seconds": \([0-9]*\),$/\1/p' "$1/result.json") || true
-	run python3 "$LIB/${KTAP_READER:-ktap.py}" "$1" --seconds "${seconds:-0}" >/dev/null || return
+	run python3 "$LIB/${KTAP_READER:-ktap.py}" "$1" --seconds "$(boot_seconds "$1")" >/dev/null || return
 	judge_key >"$1/judge"
 }
 
-# boot_cached IMAGE INITRAMFS DIR: boots and tests with lib/boot-one, unless there are logs of
-# an earlier boot of the same kernel and initramfs, with the same QEMU and arguments, and the
-# lab finds no problem in them; FRESH=1 repeats these too. ACCEL must be set, KTAP_READER may
-# be. The logs are in DIR; boot_was_cached is set if they come from an earlier boot. Returns
-# 0, or the status of lib/boot-one if it could not run.
-boot_cached() {
-	local key dir=$3 rc=0
+# boot_key IMAGE INITRAMFS: prints the key of such a boot in the cache. ACCEL must be set.
+boot_key() {
 	boot_options
 	guest_arguments kernel initramfs dir "${BOOT_OPTIONS[@]}"
-	key=$({ cat "$1" "$2"; "$QEMU" --version; printf '%s\n' "${GUEST_ARGUMENTS[@]}"; } | sha)
+	{ cat "$1" "$2"; "$QEMU" --version; printf '%s\n' "${GUEST_ARGUMENTS[@]}"; } | sha
+}
+
+# guests_at_once: prints how many guests to run side by side: GUESTS, or what memory and CPUs
+# allow. Under TCG, a guest of two CPUs keeps one busy, because the tests wait a lot.
+guests_at_once() {
+	local cpus least=${MEM:-2G} kib
+	cpus=$(nproc)
+	[ "$ACCEL" != kvm ] || cpus=$((cpus / ${SMP:-2}))
+	kib=$(awk '$1 == "MemAvailable:" { print $2 }' /proc/meminfo)
+	case $least in *G) least=$((${least%G} * 1024)) ;; *) least=${least%M} ;; esac
+	awk -v n="${GUESTS:-$cpus}" -v most=$((kib / 1024 / (least + 512))) 'BEGIN { n = n < most ? n : most; print n < 1 ? 1 : n }'
+}
+
+# boot_ahead IMAGE...: boots these kernels with the guest's initramfs, several at once, unless
+# there are logs of earlier boots. boot_cached takes the results.
+boot_ahead() {
+	local image key nr guests
+	local -A seen=()
+	mkdir -p "$TMP/ahead"
+	for image; do
+		key=$(boot_key "$image" "$INITRAMFS")
+		if [ -n "${seen[$key]:-}" ] || { [ -z "${FRESH:-}" ] && [ -f "$CACHE/boots/$key/result.json" ]; }; then continue; fi
+		seen[$key]=1
+		printf '%s\0' "$image" "$INITRAMFS" "$TMP/ahead/$key"
+	done >"$TMP/kernels"
+	nr=${#seen[@]} guests=$(guests_at_once)
+	# One alone shows its own progress.
+	if [ "$nr" -lt 2 ] || [ "$guests" -lt 2 ]; then return 0; fi
+	COUNTED="of $nr ended" progress "boots, $guests at once" "$TMP/boots" \
+		xargs -0 -a "$TMP/kernels" -n 3 -P "$guests" "$LIB/boot-ahead" || return 0
+}
+
+# boot_cached IMAGE INITRAMFS DIR: boots and tests with lib/boot-one, unless boot_ahead has done
+# so, or there are logs of an earlier boot of the same kernel and initramfs, with the same QEMU
+# and arguments, and the lab finds no problem in them; FRESH=1 repeats these. ACCEL must be set,
+# KTAP_READER may be. The logs are in DIR; boot_was_cached is set if they come from an earlier
+# boot. Returns 0, or the status of lib/boot-one if it could not run.
+boot_cached() {
+	local key dir=$3 rc=0 ahead
+	key=$(boot_key "$1" "$2")
+	ahead=$TMP/ahead/$key
 	boot_was_cached=
 	rm -rf "$dir"
 	mkdir -p "${dir%/*}"
-	if [ -z "${FRESH:-}" ] && [ -f "$CACHE/boots/$key/result.json" ]; then
+	if [ ! -f "$ahead.rc" ] && [ -z "${FRESH:-}" ] && [ -f "$CACHE/boots/$key/result.json" ]; then
 		if cp -r "$CACHE/boots/$key" "$dir" 2>/dev/null && judge_again "$dir"; then
 			# shellcheck disable=SC2034 # for the callers
 			boot_was_cached=1
@@ -107,7 +146,15 @@ boot_cached() {
 		# It has a problem, another clone is replacing it, or the disk is full, which the boot reports.
 		rm -rf "$dir"
 	fi
-	progress "boot and tests" "$TMP/boot" "$LIB/boot-one" "$1" "$2" "$dir" || rc=$?
+	if [ -f "$ahead.rc" ]; then
+		rc=$(cat "$ahead.rc")
+		mv "$ahead.out" "$TMP/boot"
+		mv "$ahead" "$dir"
+		rm "$ahead.rc"
+		say "  boot and tests: $(boot_seconds "$dir") s, done"
+	else
+		progress "boot and tests" "$TMP/boot" "$LIB/boot-one" "$1" "$2" "$dir" || rc=$?
+	fi
 	case $rc in
 	0 | 2)
 		cat "$TMP/boot"

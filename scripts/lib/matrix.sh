@@ -70,38 +70,40 @@ decode_places() {
 # boot_each FLAVOUR: builds and boots the levels in $TMP/levels. Sets boot_results, for
 # matrix.py.
 boot_each() {
-	local flavour=$1 level commit what image kernel dir t seconds count n=0 built=0 booted=0
-	local fresh=${FRESH:-} FRESH
+	local flavour=$1 level commit what kernel dir t count n=0 fresh=${FRESH:-} FRESH
+	local -a images=() seconds=()
 	local -A repeated=()
 	count=$(wc -l <"$TMP/levels")
 	boot_results=()
 	while read -r level commit <&3; do
-		n=$((n + 1))
-		say "level $n of $count: $level"
+		say "build $((n + 1)) of $count: $level"
 		t=$SECONDS
 		# The levels of a topic are not those of the stack.
 		what=${TOPIC:+commit:$commit}
 		run "$COMMANDS/build" "${what:=$level}" "$flavour" || exit 1
-		image=$(image_of "$what" "$flavour")
-		seconds=$((SECONDS - t)) t=$SECONDS
-		built=$((built + seconds))
+		images+=("$(image_of "$what" "$flavour")") seconds+=($((SECONDS - t)))
+		n=$((n + 1))
+	done 3<"$TMP/levels"
+	stage build
 
-		if [ "$n" = 1 ]; then
-			choose_accel "$image" "$INITRAMFS"
-			say "  accelerator: $ACCEL, ${SMP:-2} CPUs"
-		fi
+	choose_accel "${images[0]}" "$INITRAMFS"
+	say "accelerator: $ACCEL, ${SMP:-2} CPUs"
+	FRESH=$fresh
+	boot_ahead "${images[@]}"
+	n=0
+	while read -r level commit <&3; do
+		say "boot $((n + 1)) of $count: $level"
 		dir=$LOGS/$level-$flavour
 		dir=${dir%-lean}
 		# With FRESH, a kernel that many levels share is booted once.
-		kernel=$(cache_key "$image")
+		kernel=$(cache_key "${images[n]}")
 		if [ -n "${repeated[$kernel]:-}" ]; then FRESH=''; else FRESH=$fresh; fi
-		boot_cached "$image" "$INITRAMFS" "$dir" || exit 1
+		boot_cached "${images[n]}" "$INITRAMFS" "$dir" || exit 1
 		repeated[$kernel]=1
 		decode_places "$level" "$flavour" "$dir"
-		booted=$((booted + SECONDS - t))
 		boot_results+=("$level=${boot_was_cached:+cached:}$dir/result.json")
-		note_level "$level" "$image" "$dir" "$seconds"
+		note_level "$level" "${images[n]}" "$dir" "${seconds[n]}"
+		n=$((n + 1))
 	done 3<"$TMP/levels"
-	stage_times+=("build $built s" "boot $booted s")
-	stage_start=$SECONDS
+	stage boot
 }

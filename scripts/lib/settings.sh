@@ -27,7 +27,7 @@ setting_flag() {
 
 check_settings() {
 	local name
-	for name in JOBS SMP BOOT_TIMEOUT CHECK_MINUTES BENCH_MINUTES; do setting_number "$name" 1; done
+	for name in JOBS SMP GUESTS BOOT_TIMEOUT CHECK_MINUTES BENCH_MINUTES; do setting_number "$name" 1; done
 	for name in TRY FORCE FRESH SEND; do setting_flag "$name"; done
 	if [ -n "${SMP:-}" ] && [ "$SMP" -gt 64 ]; then
 		die "SMP=$SMP is more than the 64 CPUs that configs/lean.config allows (CONFIG_NR_CPUS)"
