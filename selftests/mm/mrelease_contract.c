@@ -36,15 +36,7 @@ FIXTURE(contract)
 	char *file;		/* mapped there, NR_FILE_PAGES */
 };
 
-FIXTURE_SETUP(contract)
-{
-	OOM_SETUP(&self->cg, OOM_FREEZER | OOM_USERFAULTFD);
-}
-
-FIXTURE_TEARDOWN_PARENT(contract)
-{
-	EXPECT_TRUE(oom_cgroups_undone(&self->cg));
-}
+OOM_FIXTURE_SETUP(contract, cg, OOM_FREEZER | OOM_USERFAULTFD);
 
 static int share_victim(void *arg)
 {
@@ -270,6 +262,7 @@ TEST_F_TIMEOUT(contract, after_oom_reaper, OOM_TEST_TIMEOUT_S)
 	ASSERT_GE(oom_force(&self->cg), 0);
 	ASSERT_EQ(oom_mrelease_pid(pid), 0);
 	EXPECT_EQ(oom_anon_kb(pid), 0);
+	EXPECT_EQ(oom_event(&self->cg, "oom_kill "), 1);
 }
 
 /* The walk ends at the lowest address, which is 0 unless an LSM forbids that. */

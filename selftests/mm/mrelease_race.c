@@ -24,8 +24,8 @@
 
 #define VICTIM_SIZE (32 * MiB)
 #define SMALL_SIZE (MiB / 2)
-/* Left in the cgroup: stacks, page tables, and 64 pages that each CPU charges ahead. */
-#define LEFT_SIZE (OOM_LEFT_SIZE / 2 + 64L * psize() * sysconf(_SC_NPROCESSORS_ONLN))
+/* Left in the cgroup: less than the smallest victim. */
+#define LEFT_SIZE (SMALL_SIZE * 3 / 4)
 #define NR_SHARERS 8
 /* One to be frozen, one for the OOM killer to take, and the sharers. */
 #define MAX_USERS (NR_SHARERS + 2)
@@ -50,7 +50,7 @@ struct race {
 		atomic_bool called;
 		atomic_long nr_ok;	/* calls that returned 0 */
 	} releasers[2];
-	long nr_ok;		/* of all rounds */
+	long nr_ok, nr_ooms;	/* of all rounds */
 };
 
 /* Only every fourth page, because page faults take most of a round. */
@@ -247,6 +247,7 @@ static void race_round(struct __test_metadata *_metadata, struct race *race,
 
 	if (way == OOM_FROZEN) {
 		ASSERT_EQ(oom_kill_one(), 0);
+		race->nr_ooms++;
 		ASSERT_TRUE(poll_until(oom_is_dead(race->users[1])));
 	} else {
 		for (i = 0; i < race->nr_users; i++)
@@ -307,10 +308,16 @@ FIXTURE_VARIANT_ADD(mrelease_race, sharers)
 	.nr_sharers = NR_SHARERS,
 };
 
-FIXTURE_SETUP(mrelease_race)
+OOM_FIXTURE_SETUP(mrelease_race, race.cg, OOM_FREEZER | OOM_USERFAULTFD |
+		  (oom_no_global() ? 0 : OOM_GLOBAL));
+
+TEST_F_TIMEOUT(mrelease_race, exit, RACE_TIMEOUT_S)
 {
-	unsigned long huge = read_pmd_pagesize();
+	long seconds = atol(getenv("OOM_RACE_SECONDS") ?: "2");
+	long long end = now_ms() + 1000 * seconds;
 	struct race *race = &self->race;
+	unsigned long huge = read_pmd_pagesize();
+	long nr;
 
 	if (variant->map == map_huge && (!huge || VICTIM_SIZE % huge))
 		SKIP(return, "no huge pages, or too large ones");
@@ -319,24 +326,8 @@ FIXTURE_SETUP(mrelease_race)
 		small_vmas = oom_map_vmas(VICTIM_SIZE, VICTIM_SIZE / psize() / 16);
 		ASSERT_NE(small_vmas, NULL);
 	}
-	OOM_SETUP(&race->cg, OOM_FREEZER | OOM_USERFAULTFD |
-		  (oom_no_global() ? 0 : OOM_GLOBAL));
 	race->map = variant->map;
 	race->nr_sharers = variant->nr_sharers;
-}
-
-FIXTURE_TEARDOWN_PARENT(mrelease_race)
-{
-	EXPECT_TRUE(oom_cgroups_undone(&self->race.cg));
-}
-
-TEST_F_TIMEOUT(mrelease_race, exit, RACE_TIMEOUT_S)
-{
-	long seconds = atol(getenv("OOM_RACE_SECONDS") ?: "2");
-	long long end = now_ms() + 1000 * seconds;
-	struct race *race = &self->race;
-	long nr;
-
 	ASSERT_TRUE(seconds > 0 && seconds < RACE_TIMEOUT_S)
 		TH_LOG("OOM_RACE_SECONDS is no number below %d", RACE_TIMEOUT_S);
 	for (nr = 0; nr < MIN_ROUNDS || now_ms() < end; nr++)
@@ -344,8 +335,9 @@ TEST_F_TIMEOUT(mrelease_race, exit, RACE_TIMEOUT_S)
 	TH_LOG("%ld rounds, %ld calls returned 0", nr, race->nr_ok);
 	if (variant->round == race_round)
 		EXPECT_GT(race->nr_ok, 0);
-	ASSERT_TRUE(poll_until(cg_read_long(race->cg.memcg, "memory.current") <=
-			       LEFT_SIZE));
+	EXPECT_TRUE(poll_until(oom_left(&race->cg) <= LEFT_SIZE))
+		TH_LOG("%ld bytes left", oom_left(&race->cg));
+	EXPECT_EQ(oom_event(&race->cg, "oom_kill "), race->nr_ooms);
 }
 
 TEST_HARNESS_MAIN

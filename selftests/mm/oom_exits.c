@@ -27,6 +27,8 @@
 #define PUT_OFF_MS 1000
 /* Long enough for an OOM on a slow machine, and for a report on its console. */
 #define SOON_MS (PUT_OFF_MS * 3 / 4)
+/* Page tables that map the zero page. */
+#define ZEROES_TABLES_SIZE (2 * OOM_VICTIM_SIZE)
 /* What a test's other processes may need before the OOM. */
 #define ROOM_SIZE MiB
 
@@ -34,49 +36,25 @@
 /* A task that needs more memory needs a few charges. */
 #define MOST_OOMS 10
 #define NR_FORKERS 4
-/* A charge takes 64 pages, and has the CPU keep those that it does not need. */
-#define STOCK_PAGES 40
+/* A charge has the CPU keep what it does not need; a new limit needs that much. */
+#define STOCK_PAGES (OOM_STOCK_PAGES * 5 / 8)
 #define NR_ROUNDS 3
 
 FIXTURE(exits)
 {
 	struct oom_cgroups cg;
 	int (*fill)(void);
-	pid_t bystanders[2];
 	atomic_int thread;
 	atomic_int victim;
 	atomic_bool stuck;	/* the writer of the pipe */
-	atomic_bool seen;	/* the OOM */
+	atomic_bool busy;	/* the CPU */
 	atomic_long ms;
 	size_t needed;
+	char *page;
 	int pipe[2], uffd, cpu;
 };
 
-FIXTURE_SETUP(exits)
-{
-	OOM_SETUP(&self->cg, 0);
-}
-
-FIXTURE_TEARDOWN_PARENT(exits)
-{
-	EXPECT_TRUE(oom_cgroups_undone(&self->cg));
-}
-
-static long event(struct oom_cgroups *cg, const char *name)
-{
-	return cg_read_key_long(cg->memcg, "memory.events", name);
-}
-
-static void start_bystanders(struct __test_metadata *_metadata,
-			     FIXTURE_DATA(exits) * self)
-{
-	int i;
-
-	for (i = 0; i < 2; i++) {
-		self->bystanders[i] = oom_start(&self->cg, oom_map_bystander, NULL);
-		ASSERT_GT(self->bystanders[i], 0);
-	}
-}
+OOM_FIXTURE_SETUP(exits, cg, 0);
 
 static int fill_private(void)
 {
@@ -139,14 +117,14 @@ static void check_limits(struct __test_metadata *_metadata,
 	pid_t pid;
 
 	self->fill = fill;
-	start_bystanders(_metadata, self);
+	ASSERT_EQ(oom_start_bystanders(&self->cg), 0);
 	for (round = 1; round <= NR_ROUNDS; round++) {
 		ASSERT_EQ(cg_write(memcg, "memory.max", "max"), 0);
 		pid = oom_start(&self->cg, victim, self);
 		ASSERT_GT(pid, 0);
 		ASSERT_EQ(oom_set_limit(&self->cg, cg_read_long(memcg, "memory.current") -
 					NEEDED_SIZE), 0);
-		ASSERT_EQ(event(&self->cg, "oom_kill "), round);
+		ASSERT_EQ(oom_event(&self->cg, "oom_kill "), round);
 		ASSERT_TRUE(poll_until(oom_is_dead(pid)));
 	}
 }
@@ -169,8 +147,8 @@ TEST_F_TIMEOUT(exits, pipes, OOM_TEST_TIMEOUT_S)
 /* RCU frees these. */
 TEST_F_TIMEOUT(exits, page_tables, OOM_TEST_TIMEOUT_S)
 {
-	if (oom_no_sparse_victim())
-		SKIP(return, "%s", oom_no_sparse_victim());
+	if (oom_no_tables(OOM_TABLES_SIZE))
+		SKIP(return, "%s", oom_no_tables(OOM_TABLES_SIZE));
 	check_limits(_metadata, self, fill_tables);
 }
 
@@ -178,7 +156,7 @@ TEST_F_TIMEOUT(exits, page_tables, OOM_TEST_TIMEOUT_S)
 TEST_F_TIMEOUT(exits, limit_is_one_oom, OOM_TEST_TIMEOUT_S)
 {
 	check_limits(_metadata, self, fill_private);
-	EXPECT_EQ(event(&self->cg, "oom "), NR_ROUNDS);
+	EXPECT_EQ(oom_event(&self->cg, "oom "), NR_ROUNDS);
 }
 
 static bool has_mm(pid_t pid)
@@ -223,7 +201,7 @@ static void check_killed(struct __test_metadata *_metadata,
 	int status;
 	pid_t pid;
 
-	start_bystanders(_metadata, self);
+	ASSERT_EQ(oom_start_bystanders(&self->cg), 0);
 	self->needed = needed;
 	while (rounds--) {
 		ASSERT_EQ(cg_write(cg->memcg, "memory.max", "max"), 0);
@@ -238,7 +216,7 @@ static void check_killed(struct __test_metadata *_metadata,
 		ASSERT_EQ(kill(self->victim, SIGKILL), 0);
 		ASSERT_EQ(waitpid(pid, &status, 0), pid);
 		ASSERT_EQ(status, 0);
-		ASSERT_EQ(event(cg, "oom_kill "), 0);
+		ASSERT_EQ(oom_event(cg, "oom_kill "), 0);
 		ASSERT_EQ(waitpid(self->victim, NULL, 0), self->victim);
 	}
 }
@@ -251,8 +229,7 @@ TEST_F_TIMEOUT(exits, killed_by_userspace, OOM_TEST_TIMEOUT_S)
 /* It has nothing else: each of them maps the zero page once. */
 static int victim_with_tables(void *arg)
 {
-	size_t span = psize() * (psize() / sizeof(long));
-	size_t nr = 2 * OOM_VICTIM_SIZE / psize();
+	size_t span = oom_table_span(), nr = ZEROES_TABLES_SIZE / psize();
 	char *mem = mmap(NULL, nr * span, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS |
 			 MAP_NORESERVE, -1, 0);
 
@@ -265,16 +242,16 @@ static int victim_with_tables(void *arg)
 
 TEST_F_TIMEOUT(exits, killed_with_page_tables, OOM_TEST_TIMEOUT_S)
 {
-	if (oom_no_sparse_victim())
-		SKIP(return, "%s", oom_no_sparse_victim());
+	if (oom_no_tables(ZEROES_TABLES_SIZE))
+		SKIP(return, "%s", oom_no_tables(ZEROES_TABLES_SIZE));
 	check_killed(_metadata, self, victim_with_tables, NEEDED_SIZE, 2);
 }
 
 static void check_oom(struct __test_metadata *_metadata,
 		      FIXTURE_DATA(exits) * self, int least_ms, int most_ms)
 {
+	long kills = oom_event(&self->cg, "oom_kill "), ms;
 	pid_t pid = oom_start(&self->cg, oom_map_victim, NULL);
-	long ms;
 
 	ASSERT_GT(pid, 0);
 	ms = oom_force(&self->cg);
@@ -282,6 +259,7 @@ static void check_oom(struct __test_metadata *_metadata,
 	ASSERT_GE(ms, least_ms);
 	EXPECT_LT(ms, most_ms);
 	EXPECT_TRUE(poll_until(oom_is_dead(pid)));
+	EXPECT_EQ(oom_event(&self->cg, "oom_kill "), kills + 1);
 }
 
 static int fork_forever(const char *cgroup, void *arg)
@@ -299,31 +277,25 @@ static int fork_forever(const char *cgroup, void *arg)
 	}
 }
 
-static void start_forkers(struct __test_metadata *_metadata,
+static void check_forkers(struct __test_metadata *_metadata,
 			  FIXTURE_DATA(exits) * self, int nr, long pause)
 {
-	pid_t pid;
-
-	while (nr--) {
-		pid = cg_run_nowait(self->cg.memcg, fork_forever, (void *)pause);
-		ASSERT_GT(pid, 0);
-	}
+	while (nr--)
+		ASSERT_GT(cg_run_nowait(self->cg.memcg, fork_forever, (void *)pause), 0);
+	check_oom(_metadata, self, 0, 2 * PUT_OFF_MS);
+	check_oom(_metadata, self, 0, 2 * PUT_OFF_MS);
 }
 
 /* Somebody exits all the time: the kill is put off once, and not for ever. */
 TEST_F_TIMEOUT(exits, storm, OOM_TEST_TIMEOUT_S)
 {
-	start_forkers(_metadata, self, NR_FORKERS, 0);
-	check_oom(_metadata, self, 0, 2 * PUT_OFF_MS);
-	check_oom(_metadata, self, 0, 2 * PUT_OFF_MS);
+	check_forkers(_metadata, self, NR_FORKERS, 0);
 }
 
 /* Somebody exits every few jiffies: some searches meet that, and some do not. */
 TEST_F_TIMEOUT(exits, drizzle, OOM_TEST_TIMEOUT_S)
 {
-	start_forkers(_metadata, self, 1, 2);
-	check_oom(_metadata, self, 0, 2 * PUT_OFF_MS);
-	check_oom(_metadata, self, 0, 2 * PUT_OFF_MS);
+	check_forkers(_metadata, self, 1, 2);
 }
 
 /*
@@ -357,24 +329,20 @@ TEST_F_TIMEOUT(exits, stuck_inits, OOM_TEST_TIMEOUT_S)
 	check_oom(_metadata, self, 0, SOON_MS);
 }
 
-static void *ready_when_stuck(void *arg)
+static void *write_pipe(void *arg)
 {
 	FIXTURE_DATA(exits) * self = arg;
 
-	self->cg.ready = !oom_stuck_wait(self->uffd);
-	return NULL;
+	return (void *)write(self->pipe[1], self->page, 1);
 }
 
 /* Be stuck in a write, with the mutex of the pipe. */
-static int write_pipe(void *arg)
+static int stuck_writer(void *arg)
 {
 	FIXTURE_DATA(exits) * self = arg;
-	char *page = oom_stuck_page(&self->uffd);
-	pthread_t thread;
 
-	if (!page || pthread_create(&thread, NULL, ready_when_stuck, self))
-		return -1;
-	return write(self->pipe[1], page, 1);
+	self->page = oom_stuck_page(&self->uffd);
+	return self->page ? oom_start_stuck_thread(write_pipe, self, self->uffd) : -1;
 }
 
 /* Have the pipe open, but not the same struct file as others. */
@@ -399,7 +367,7 @@ static void start_stuck(struct __test_metadata *_metadata,
 		stuck[i] = oom_start(&self->cg, open_pipe, self);
 		ASSERT_GT(stuck[i], 0);
 	}
-	ASSERT_GT(oom_start(&self->cg, write_pipe, self), 0);
+	ASSERT_GT(oom_start(&self->cg, stuck_writer, self), 0);
 	for (i = 0; i < NR_STUCK; i++) {
 		ASSERT_EQ(kill(stuck[i], SIGKILL), 0);
 		ASSERT_TRUE(poll_until(!has_mm(stuck[i])));
@@ -416,7 +384,7 @@ TEST_F_TIMEOUT(exits, stuck_exits, OOM_TEST_TIMEOUT_S)
 	check_oom(_metadata, self, PUT_OFF_MS / 2, 2 * PUT_OFF_MS);
 	check_oom(_metadata, self, 0, SOON_MS);
 	/* A charge that has to try again for a second is one OOM. */
-	EXPECT_LE(event(&self->cg, "oom "), MOST_OOMS);
+	EXPECT_LE(oom_event(&self->cg, "oom "), MOST_OOMS);
 }
 
 static int exit_stuck_thread(void *arg)
@@ -445,7 +413,7 @@ TEST_F_TIMEOUT(exits, live_process, OOM_TEST_TIMEOUT_S)
 		SKIP(return, "no userfaultfd (CONFIG_USERFAULTFD)");
 	ASSERT_EQ(pipe(self->pipe), 0);
 	ASSERT_GT(oom_start(&self->cg, start_stuck_thread, self), 0);
-	ASSERT_GT(oom_start(&self->cg, write_pipe, self), 0);
+	ASSERT_GT(oom_start(&self->cg, stuck_writer, self), 0);
 	self->stuck = true;
 	ASSERT_TRUE(poll_until(!has_mm(self->thread) &&
 			       !proc_read_strstr(self->thread, false, "status", "State:\tD")));
@@ -476,7 +444,7 @@ TEST_F_TIMEOUT(exits, nobody_to_kill, OOM_TEST_TIMEOUT_S)
 	ASSERT_EQ(cg_run(cg->memcg, fill_at_limit, self), 0);
 	TH_LOG("%ld ms", self->ms);
 	EXPECT_LT(self->ms, SOON_MS);
-	EXPECT_EQ(event(cg, "oom_kill "), 0);
+	EXPECT_EQ(oom_event(cg, "oom_kill "), 0);
 }
 
 /*
@@ -489,25 +457,14 @@ TEST_F_TIMEOUT(exits, group_counted_once, OOM_TEST_TIMEOUT_S)
 	pid_t pid = oom_start(cg, oom_map_victim, NULL);
 
 	ASSERT_GT(pid, 0);
-	start_bystanders(_metadata, self);
+	ASSERT_EQ(oom_start_bystanders(&self->cg), 0);
 	ASSERT_EQ(ptrace(PTRACE_SEIZE, pid, 0, PTRACE_O_TRACEEXIT), 0);
 	ASSERT_EQ(cg_write(cg->memcg, "memory.oom.group", "1"), 0);
 	ASSERT_EQ(oom_set_limit(cg, OOM_LEFT_SIZE), 0);
-	EXPECT_TRUE(poll_until(oom_is_dead(self->bystanders[0])));
-	EXPECT_TRUE(poll_until(oom_is_dead(self->bystanders[1])));
-	EXPECT_EQ(event(cg, "oom_kill "), 3);
-	EXPECT_EQ(event(cg, "oom_group_kill "), 1);
-}
-
-static int exit_main_thread(void *arg)
-{
-	FIXTURE_DATA(exits) * self = arg;
-
-	self->thread = oom_start_thread();
-	if (self->thread < 0 || oom_map_victim(NULL))
-		return -1;
-	self->cg.ready = true;
-	return syscall(__NR_exit, 0);
+	EXPECT_TRUE(poll_until(oom_is_dead(cg->bystanders[0])));
+	EXPECT_TRUE(poll_until(oom_is_dead(cg->bystanders[1])));
+	EXPECT_EQ(oom_event(cg, "oom_kill "), 3);
+	EXPECT_EQ(oom_event(cg, "oom_group_kill "), 1);
 }
 
 /* What userspace has killed is no kill of the OOM killer, also in this case. */
@@ -517,39 +474,16 @@ TEST_F_TIMEOUT(exits, killed_without_main_thread, OOM_TEST_TIMEOUT_S)
 	int status;
 	pid_t pid;
 
-	pid = oom_start(cg, exit_main_thread, self);
+	pid = oom_start(cg, oom_exit_main_thread, cg);
 	ASSERT_GT(pid, 0);
 	ASSERT_TRUE(poll_until(!proc_read_strstr(pid, false, "status", "State:\tZ")));
 	/* It stops before it lets go of its mm. */
-	ASSERT_EQ(ptrace(PTRACE_SEIZE, self->thread, 0, PTRACE_O_TRACEEXIT), 0);
+	ASSERT_EQ(ptrace(PTRACE_SEIZE, cg->thread, 0, PTRACE_O_TRACEEXIT), 0);
 	ASSERT_EQ(kill(pid, SIGKILL), 0);
-	ASSERT_EQ(waitpid(self->thread, &status, __WALL), self->thread);
+	ASSERT_EQ(waitpid(cg->thread, &status, __WALL), cg->thread);
 	ASSERT_EQ(status >> 8, SIGTRAP | (PTRACE_EVENT_EXIT << 8));
 	ASSERT_GE(oom_force(cg), 0);
-	EXPECT_EQ(event(cg, "oom_kill "), 0);
-}
-
-static int use_cpu(int cpu)
-{
-	cpu_set_t set;
-
-	CPU_ZERO(&set);
-	CPU_SET(cpu, &set);
-	return sched_setaffinity(0, sizeof(set), &set);
-}
-
-/* Another CPU that the caller may use, or -1. */
-static int other_cpu(int cpu)
-{
-	cpu_set_t set;
-	int i;
-
-	if (sched_getaffinity(0, sizeof(set), &set))
-		return -1;
-	for (i = 0; i < CPU_SETSIZE; i++)
-		if (CPU_ISSET(i, &set) && i != cpu)
-			return i;
-	return -1;
+	EXPECT_EQ(oom_event(cg, "oom_kill "), 0);
 }
 
 /* A task of high priority waits for a victim that has no other CPU. */
@@ -574,9 +508,9 @@ TEST_F_TIMEOUT(exits, waits_on_one_cpu, OOM_TEST_TIMEOUT_S)
 	int status;
 	pid_t pid;
 
-	ASSERT_EQ(use_cpu(sched_getcpu()), 0);
+	ASSERT_EQ(oom_use_cpu(sched_getcpu()), 0);
 	self->fill = fill_private;
-	start_bystanders(_metadata, self);
+	ASSERT_EQ(oom_start_bystanders(&self->cg), 0);
 	ASSERT_GT(oom_start(cg, victim, self), 0);
 	pid = fork();
 	ASSERT_GE(pid, 0);
@@ -588,44 +522,34 @@ TEST_F_TIMEOUT(exits, waits_on_one_cpu, OOM_TEST_TIMEOUT_S)
 	ASSERT_EQ(status, 0);
 	TH_LOG("%ld ms", self->ms);
 	EXPECT_LT(self->ms, SOON_MS);
-	EXPECT_EQ(event(cg, "oom_kill "), 1);
+	EXPECT_EQ(oom_event(cg, "oom_kill "), 1);
 }
 
 /* Charge pages until a CPU has more of them in stock than it needs, and be busy. */
 static int keep_cpu_busy(const char *cgroup, void *arg)
 {
 	FIXTURE_DATA(exits) * self = arg;
-	struct sched_param param = { .sched_priority = 1 };
 	/* One of any 64 pages needs a new charge. */
-	size_t size = 128 * psize();
-	char *mem = mmap(NULL, size, PROT_READ | PROT_WRITE,
-			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char *mem = oom_map_vmas(2 * OOM_STOCK_PAGES * psize(), 1);
 	long before, after = cg_read_long(cgroup, "memory.current");
-	long long end;
 
-	if (use_cpu(self->cpu) || mem == MAP_FAILED)
+	if (oom_use_cpu(self->cpu) || !mem)
 		_exit(1);
-	madvise(mem, size, MADV_NOHUGEPAGE);
 	do {
 		before = after;
 		*mem = 1;
 		mem += psize();
 		after = cg_read_long(cgroup, "memory.current");
 	} while (after - before < STOCK_PAGES * psize());
-	if (sched_setscheduler(0, SCHED_FIFO, &param))
-		_exit(KSFT_SKIP);
-	self->cg.ready = true;
 	/* Time for real-time tasks is limited, and so is the wait for this one. */
-	for (end = now_ms() + SOON_MS; !self->seen && now_ms() < end; )
-		;
-	_exit(0);
+	_exit(oom_keep_cpu_busy(self->cpu, &self->busy, SOON_MS) ? KSFT_SKIP : 0);
 }
 
 /* Whether there was an OOM, and the process waits, or somebody was killed. */
 static bool oom_seen(struct oom_cgroups *cg, pid_t pid)
 {
-	return event(cg, "oom ") > 0 &&
-	       (event(cg, "oom_kill ") > 0 ||
+	return oom_event(cg, "oom ") > 0 &&
+	       (oom_event(cg, "oom_kill ") > 0 ||
 		!proc_read_strstr(pid, false, "status", "State:\tD"));
 }
 
@@ -637,29 +561,28 @@ TEST_F_TIMEOUT(exits, stock_of_busy_cpu, OOM_TEST_TIMEOUT_S)
 	pid_t busy, pid;
 	long used;
 
-	self->cpu = other_cpu(cpu);
+	self->cpu = oom_other_cpu(cpu);
 	if (self->cpu < 0)
 		SKIP(return, "needs two CPUs");
-	ASSERT_EQ(use_cpu(cpu), 0);
-	start_bystanders(_metadata, self);
-	cg->ready = false;
+	ASSERT_EQ(oom_use_cpu(cpu), 0);
+	ASSERT_EQ(oom_start_bystanders(&self->cg), 0);
 	busy = cg_run_nowait(cg->memcg, keep_cpu_busy, self);
 	ASSERT_GT(busy, 0);
-	ASSERT_TRUE(poll_until(cg->ready || oom_is_dead(busy)));
+	ASSERT_TRUE(poll_until(self->busy || oom_is_dead(busy)));
 	used = cg_read_long(cg->memcg, "memory.current");
 	pid = fork();
 	ASSERT_GE(pid, 0);
 	if (!pid)
 		_exit(oom_set_limit(cg, used - STOCK_PAGES * psize()));
 	ASSERT_TRUE(poll_until(oom_seen(cg, pid) || oom_is_dead(pid)));
-	self->seen = true;
+	self->busy = false;
 	ASSERT_EQ(waitpid(pid, &status, 0), pid);
 	ASSERT_EQ(status, 0);
 	ASSERT_EQ(waitpid(busy, &status, 0), busy);
 	if (WEXITSTATUS(status) == KSFT_SKIP)
 		SKIP(return, "no SCHED_FIFO (CONFIG_RT_GROUP_SCHED)");
-	EXPECT_GT(event(cg, "oom "), 0);
-	EXPECT_EQ(event(cg, "oom_kill "), 0);
+	EXPECT_GT(oom_event(cg, "oom "), 0);
+	EXPECT_EQ(oom_event(cg, "oom_kill "), 0);
 }
 
 TEST_HARNESS_MAIN

@@ -29,7 +29,6 @@ struct oom_test {
 	struct oom_cgroups cg;
 	atomic_int victim;	/* the process that the OOM killer takes */
 	atomic_int sharer;	/* the process with the same mm */
-	pid_t bystanders[2];
 	bool sharer_stays;	/* in the memory cgroup */
 	atomic_uint futex;
 	int uffd;
@@ -42,29 +41,20 @@ FIXTURE(oom)
 
 FIXTURE_VARIANT(oom)
 {
-	bool global;
+	int needs;
 };
 
 FIXTURE_VARIANT_ADD(oom, global)
 {
-	.global = true,
+	.needs = OOM_GLOBAL,
 };
 
 FIXTURE_VARIANT_ADD(oom, memcg)
 {
-	.global = false,
+	.needs = 0,
 };
 
-FIXTURE_SETUP(oom)
-{
-	OOM_SETUP(&self->test.cg, OOM_FREEZER | OOM_USERFAULTFD |
-		  (variant->global ? OOM_GLOBAL : 0));
-}
-
-FIXTURE_TEARDOWN_PARENT(oom)
-{
-	EXPECT_TRUE(oom_cgroups_undone(&self->test.cg));
-}
+OOM_FIXTURE_SETUP(oom, test.cg, variant->needs | OOM_FREEZER | OOM_USERFAULTFD);
 
 /* Only a memory cgroup kills until it has what is asked for. */
 FIXTURE(oom_memcg)
@@ -72,15 +62,7 @@ FIXTURE(oom_memcg)
 	struct oom_test test;
 };
 
-FIXTURE_SETUP(oom_memcg)
-{
-	OOM_SETUP(&self->test.cg, OOM_FREEZER);
-}
-
-FIXTURE_TEARDOWN_PARENT(oom_memcg)
-{
-	EXPECT_TRUE(oom_cgroups_undone(&self->test.cg));
-}
+OOM_FIXTURE_SETUP(oom_memcg, test.cg, OOM_FREEZER);
 
 static int map_shared_victim(void)
 {
@@ -199,10 +181,10 @@ static int frozen_futex_owner(void *arg)
 
 /*
  * Nobody waits for the reaper's delay, the victim and the sharer exit, and give
- * all memory back.
+ * all memory back but @left. The OOM killer counts @kills.
  */
 static void check_oom(struct __test_metadata *_metadata, struct oom_test *test,
-		      long left)
+		      long kills, long left)
 {
 	long ms = oom_force(&test->cg);
 
@@ -211,8 +193,8 @@ static void check_oom(struct __test_metadata *_metadata, struct oom_test *test,
 	ASSERT_LT(ms, OOM_DELAYED_MS);
 	ASSERT_TRUE(poll_for(OOM_DELAYED_MS, oom_is_dead(test->victim)));
 	ASSERT_TRUE(poll_for(OOM_DELAYED_MS, oom_is_dead(test->sharer)));
-	ASSERT_TRUE(poll_for(OOM_DELAYED_MS, cg_read_long(test->cg.memcg,
-							  "memory.current") <= left));
+	ASSERT_TRUE(poll_until(oom_left(&test->cg) <= left));
+	ASSERT_EQ(oom_event(&test->cg, "oom_kill "), kills);
 }
 
 static void check_frozen(struct __test_metadata *_metadata,
@@ -220,7 +202,7 @@ static void check_frozen(struct __test_metadata *_metadata,
 {
 	ASSERT_GT(oom_start(&test->cg, setup, test), 0);
 	ASSERT_EQ(oom_freeze(&test->cg, 0), 0);
-	check_oom(_metadata, test, OOM_LEFT_SIZE);
+	check_oom(_metadata, test, 1, OOM_LEFT_SIZE);
 }
 
 TEST_F_TIMEOUT(oom, frozen_sharer, OOM_TEST_TIMEOUT_S)
@@ -239,7 +221,7 @@ TEST_F_TIMEOUT(oom, freezing_sharer, OOM_TEST_TIMEOUT_S)
 {
 	ASSERT_GT(oom_start(&self->test.cg, stuck_sharer, &self->test), 0);
 	ASSERT_EQ(cg_write(self->test.cg.frozen, "freezer.state", "FROZEN"), 0);
-	check_oom(_metadata, &self->test, OOM_LEFT_SIZE);
+	check_oom(_metadata, &self->test, 1, OOM_LEFT_SIZE);
 }
 
 /* The victim waits for the child of its vfork(), which is frozen. */
@@ -255,7 +237,7 @@ TEST_F_TIMEOUT(oom, killed_frozen_sharer, OOM_TEST_TIMEOUT_S)
 	ASSERT_EQ(oom_freeze(&self->test.cg, self->test.victim), 0);
 	ASSERT_EQ(kill(self->test.victim, SIGKILL), 0);
 	ASSERT_EQ(kill(self->test.sharer, SIGKILL), 0);
-	check_oom(_metadata, &self->test, OOM_LEFT_SIZE);
+	check_oom(_metadata, &self->test, 0, OOM_LEFT_SIZE);
 }
 
 /* A task that waits for a futex of the sharer is told that its owner died. */
@@ -263,32 +245,6 @@ TEST_F_TIMEOUT(oom, frozen_futex_owner, OOM_TEST_TIMEOUT_S)
 {
 	check_frozen(_metadata, &self->test, frozen_futex_owner);
 	EXPECT_TRUE(self->test.futex & FUTEX_OWNER_DIED);
-}
-
-static void start_bystanders(struct __test_metadata *_metadata,
-			     struct oom_test *test)
-{
-	test->bystanders[0] = oom_start(&test->cg, oom_map_bystander, NULL);
-	ASSERT_GT(test->bystanders[0], 0);
-	test->bystanders[1] = oom_start(&test->cg, oom_map_bystander, NULL);
-	ASSERT_GT(test->bystanders[1], 0);
-}
-
-static bool bystanders_live(struct oom_test *test)
-{
-	return !oom_is_dead(test->bystanders[0]) &&
-	       !oom_is_dead(test->bystanders[1]);
-}
-
-/* An iteration over processes finds the main thread: have it exit first. */
-static int exit_main_thread(void *arg)
-{
-	struct oom_test *test = arg;
-
-	if (oom_map_threaded_victim(NULL))
-		return -1;
-	test->cg.ready = true;
-	return syscall(__NR_exit, 0);
 }
 
 /*
@@ -313,22 +269,19 @@ static void check_exiting(struct __test_metadata *_metadata, struct oom_test *te
 			  int nr, int (*setup)(void *arg), int (*other)(void *arg),
 			  size_t bytes)
 {
-	char *memcg = test->cg.memcg;
+	struct oom_cgroups *cg = &test->cg;
 	pid_t victim;
-	long used;
 	int round;
 
-	start_bystanders(_metadata, test);
-	for (round = 0; round < nr; round++) {
-		ASSERT_EQ(cg_write(memcg, "memory.max", "max"), 0);
-		victim = oom_start(&test->cg, round % 2 ? other : setup, test);
+	ASSERT_EQ(oom_start_bystanders(cg), 0);
+	for (round = 1; round <= nr; round++) {
+		ASSERT_EQ(cg_write(cg->memcg, "memory.max", "max"), 0);
+		victim = oom_start(cg, round % 2 ? setup : other, cg);
 		ASSERT_GT(victim, 0);
 		ASSERT_TRUE(poll_until(proc_read_strstr(victim, false, "oom_score_adj", "-1000")));
-		used = cg_read_long(memcg, "memory.current");
-		ASSERT_EQ(oom_set_limit(&test->cg, used - bytes), 0);
+		ASSERT_EQ(oom_set_limit(cg, cg_read_long(cg->memcg, "memory.current") - bytes), 0);
 		ASSERT_TRUE(poll_until(oom_is_dead(victim)));
-		ASSERT_TRUE(bystanders_live(test));
-		ASSERT_EQ(cg_read_key_long(memcg, "memory.events", "oom_kill "), round + 1);
+		ASSERT_EQ(oom_event(cg, "oom_kill "), round);
 	}
 }
 
@@ -338,11 +291,11 @@ TEST_F_TIMEOUT(oom_memcg, exiting_victim, OOM_TEST_TIMEOUT_S)
 	check_exiting(_metadata, &self->test, 6, oom_map_victim, oom_map_victim, OOM_FREE_SIZE);
 }
 
-/* The same for the last thread of a victim. */
+/* The same for the last thread of a victim: a search finds the main thread. */
 TEST_F_TIMEOUT(oom_memcg, exiting_last_thread, OOM_TEST_TIMEOUT_S)
 {
-	check_exiting(_metadata, &self->test, 10, exit_main_thread, map_sleepy_main_thread,
-		      OOM_FREE_SIZE);
+	check_exiting(_metadata, &self->test, 10, oom_exit_main_thread,
+		      map_sleepy_main_thread, OOM_FREE_SIZE);
 }
 
 /*
@@ -351,14 +304,14 @@ TEST_F_TIMEOUT(oom_memcg, exiting_last_thread, OOM_TEST_TIMEOUT_S)
  */
 static int map_private_victim(void *arg)
 {
-	struct oom_test *test = arg;
+	struct oom_cgroups *cg = arg;
 	FILE *maps = fopen("/proc/self/maps", "r");
 	unsigned long start, end;
 	char line[512], mode[5];
 
 	if (!maps || !oom_map(OOM_VICTIM_SIZE))
 		return -1;
-	test->cg.ready = true;
+	cg->ready = true;
 	while (fgets(line, sizeof(line), maps))
 		if (sscanf(line, "%lx-%lx %4s", &start, &end, mode) == 3 &&
 		    !strcmp(mode, "rw-s") && munmap((void *)start, end - start))
@@ -391,12 +344,13 @@ TEST_F_TIMEOUT(oom_memcg, next_victim, OOM_TEST_TIMEOUT_S)
 	ASSERT_GE(oom_force(cg), 0);
 	EXPECT_FALSE(oom_is_dead(first));
 	EXPECT_EQ(oom_mrelease_pid(first), 0);
-	EXPECT_FALSE(oom_is_dead(second));
+	EXPECT_EQ(oom_event(cg, "oom_kill "), 1);
 	ms = oom_force(cg);
 	ASSERT_GE(ms, 0);
 	EXPECT_LT(ms, OOM_DELAYED_MS / 2);
 	EXPECT_FALSE(oom_is_dead(first));
 	EXPECT_TRUE(poll_until(oom_is_dead(second)));
+	EXPECT_EQ(oom_event(cg, "oom_kill "), 2);
 }
 
 static void *wait_for_victim(void *arg)
@@ -411,18 +365,19 @@ static void *wait_for_victim(void *arg)
 static void check_bystanders(struct __test_metadata *_metadata,
 			     struct oom_test *test, bool zombie)
 {
+	pid_t frozen;
 	pthread_t thread;
 
-	start_bystanders(_metadata, test);
+	ASSERT_EQ(oom_start_bystanders(&test->cg), 0);
+	frozen = test->cg.bystanders[1];
 	test->sharer_stays = true;
 	ASSERT_GT(oom_start(&test->cg, vfork_parent, test), 0);
-	ASSERT_EQ(oom_freeze(&test->cg, test->bystanders[1]), 0);
+	ASSERT_EQ(oom_freeze(&test->cg, frozen), 0);
 	if (!zombie)
 		ASSERT_EQ(pthread_create(&thread, NULL, wait_for_victim, test), 0);
 
-	check_oom(_metadata, test, 2 * OOM_BYSTANDER_SIZE + OOM_LEFT_SIZE);
-	ASSERT_TRUE(bystanders_live(test));
-	EXPECT_EQ(proc_read_strstr(test->bystanders[1], false, "status", "State:\tD"), 0);
+	check_oom(_metadata, test, 1, 2 * OOM_BYSTANDER_SIZE + OOM_LEFT_SIZE);
+	EXPECT_EQ(proc_read_strstr(frozen, false, "status", "State:\tD"), 0);
 }
 
 TEST_F_TIMEOUT(oom_memcg, bystanders_live, OOM_TEST_TIMEOUT_S)
@@ -445,12 +400,12 @@ static long kernel_memory(struct oom_cgroups *cg)
 /* What the reaper empties is of no use to a victim that cannot exit. */
 TEST_F_TIMEOUT(oom, page_tables, OOM_TEST_TIMEOUT_S)
 {
-	long size = OOM_NR_PAGE_TABLES * sysconf(_SC_PAGESIZE);
+	long size = OOM_TABLES_SIZE;
 	struct oom_cgroups *cg = &self->test.cg;
 	pid_t victim;
 
-	if (oom_no_sparse_victim())
-		SKIP(return, "%s", oom_no_sparse_victim());
+	if (oom_no_tables(size))
+		SKIP(return, "%s", oom_no_tables(size));
 	if (!oom_reclaims_page_tables())
 		SKIP(return, "MADV_DONTNEED frees no page tables (CONFIG_PT_RECLAIM)");
 	victim = oom_start(cg, oom_map_sparse_victim, NULL);
@@ -459,6 +414,7 @@ TEST_F_TIMEOUT(oom, page_tables, OOM_TEST_TIMEOUT_S)
 	ASSERT_TRUE(poll_until(kernel_memory(cg) >= size));
 
 	ASSERT_GE(oom_force(cg), 0);
+	EXPECT_EQ(oom_event(cg, "oom_kill "), 1);
 	/* RCU frees them, and the figure may be 2 s late. */
 	EXPECT_TRUE(poll_for(5000, kernel_memory(cg) <= size / 20))
 		TH_LOG("%ld of %ld bytes left", kernel_memory(cg), size);

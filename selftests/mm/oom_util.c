@@ -2,6 +2,8 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
+#include <limits.h>
 #include <linux/futex.h>
 #include <linux/userfaultfd.h>
 #include <poll.h>
@@ -22,6 +24,8 @@
 #include "oom_util.h"
 
 #define STACK_SIZE (64UL << 10)
+/* The least that /proc/<pid>/oom_score has for an oom_score_adj of 1000. */
+#define VICTIM_SCORE 1333
 static char root[PATH_MAX];
 
 static void undo(struct oom_cgroups *cg)
@@ -66,6 +70,21 @@ bool oom_cgroups_undone(struct oom_cgroups *cg)
 	return !cg->created || poll_until(cg->undone);
 }
 
+/* Whether the OOM killer of the machine may take another process before a victim. */
+static bool has_foreign_victim(void)
+{
+	bool found = false;
+	glob_t pids;
+	size_t i;
+
+	if (glob("/proc/[0-9]*", 0, NULL, &pids))
+		return true;
+	for (i = 0; i < pids.gl_pathc; i++)
+		found |= cg_read_long(pids.gl_pathv[i], "oom_score") >= VICTIM_SCORE;
+	globfree(&pids);
+	return found;
+}
+
 const char *oom_no_global(void)
 {
 	const char *destructive = getenv("RUN_DESTRUCTIVE");
@@ -74,7 +93,23 @@ const char *oom_no_global(void)
 		return "an OOM of the whole machine needs run_vmtests.sh -d";
 	if (access("/proc/sysrq-trigger", W_OK))
 		return "no /proc/sysrq-trigger (CONFIG_MAGIC_SYSRQ)";
+	if (has_foreign_victim())
+		return "the OOM killer may take a process that is not the test's";
 	return NULL;
+}
+
+const char *oom_no_memory(size_t bytes)
+{
+	const char *file = "/proc/meminfo";
+	long kb = read_field(file, "MemAvailable:");
+	long kb_allowed = read_field(file, "CommitLimit:") - read_field(file, "Committed_AS:");
+	static char why[80];
+
+	if (read_num("/proc/sys/vm/overcommit_memory") == 2 && kb_allowed < kb)
+		kb = kb_allowed;
+	snprintf(why, sizeof(why), "needs %zu MiB of memory, and may have %ld",
+		 bytes >> 20, kb >> 10);
+	return (size_t)kb < bytes >> 10 ? why : NULL;
 }
 
 /* What of that is missing here, or NULL. */
@@ -86,6 +121,8 @@ static const char *missing(int needs)
 		return "needs root";
 	if (read_num("/proc/sys/vm/panic_on_oom"))
 		return "vm.panic_on_oom is set";
+	if (oom_no_memory(OOM_NEEDED_SIZE))
+		return oom_no_memory(OOM_NEEDED_SIZE);
 	if (needs & OOM_GLOBAL && oom_no_global())
 		return oom_no_global();
 	if (needs & OOM_USERFAULTFD && !oom_stuck_page(&uffd))
@@ -102,6 +139,25 @@ static const char *missing(int needs)
 	return NULL;
 }
 
+/*
+ * What CPUs have in stock counts as used, and is given back in an OOM. With too
+ * many CPUs there would be no OOM: use so many that they have 4 MiB, or two.
+ */
+static int use_few_cpus(void)
+{
+	int most = 4 * MiB / (OOM_STOCK_PAGES * psize()), nr = 0, i;
+	cpu_set_t set;
+
+	if (sched_getaffinity(0, sizeof(set), &set))
+		return -1;
+	if (most < 2)
+		most = 2;
+	for (i = 0; i < CPU_SETSIZE; i++)
+		if (CPU_ISSET(i, &set) && ++nr > most)
+			CPU_CLR(i, &set);
+	return sched_setaffinity(0, sizeof(set), &set);
+}
+
 int oom_cgroups_create(struct oom_cgroups *cg, int needs, const char **why)
 {
 	memset(cg, 0, sizeof(*cg));
@@ -115,7 +171,7 @@ int oom_cgroups_create(struct oom_cgroups *cg, int needs, const char **why)
 	if (needs & OOM_FREEZER)
 		cg->frozen = cg_name("/tmp", "oom_test");
 	*why = "cannot prepare for the OOM killer";
-	if (oom_set_score_adj(-1000) || start_guard(cg))
+	if (oom_set_score_adj(-1000) || use_few_cpus() || start_guard(cg))
 		return KSFT_FAIL;
 	*why = "cannot make the cgroup oom_test_outside; another test may use it";
 	cg->created = poll_until(!cg_create(cg->outside) || errno != EEXIST) &&
@@ -176,6 +232,13 @@ pid_t oom_start_killed(struct oom_cgroups *cg, int (*setup)(void *arg), void *ar
 	pid_t pid = oom_start_frozen(cg, setup, arg);
 
 	return pid < 0 || kill(pid, SIGKILL) ? -1 : pid;
+}
+
+int oom_start_bystanders(struct oom_cgroups *cg)
+{
+	cg->bystanders[0] = oom_start(cg, oom_map_bystander, NULL);
+	cg->bystanders[1] = oom_start(cg, oom_map_bystander, NULL);
+	return cg->bystanders[0] < 0 || cg->bystanders[1] < 0 ? -1 : 0;
 }
 
 pid_t oom_share_mm(int (*fn)(void *arg), int flags, void *arg)
@@ -240,6 +303,20 @@ int oom_set_limit(struct oom_cgroups *cg, size_t bytes)
 	/* Swap would only put the OOM off; without swap there is no file. */
 	cg_write(cg->memcg, "memory.swap.max", "0");
 	return cg_write_numeric(cg->memcg, "memory.max", bytes);
+}
+
+long oom_event(struct oom_cgroups *cg, const char *name)
+{
+	return cg_read_key_long(cg->memcg, "memory.events", name) +
+	       cg_read_key_long(cg->outside, "memory.events", name);
+}
+
+long oom_left(struct oom_cgroups *cg)
+{
+	long anon = cg_read_key_long(cg->memcg, "memory.stat", "anon ");
+	long shmem = cg_read_key_long(cg->memcg, "memory.stat", "shmem ");
+
+	return anon < 0 || shmem < 0 ? LONG_MAX : anon + shmem;
 }
 
 static char *map_small_pages(size_t size)
@@ -323,53 +400,71 @@ char *oom_map_vmas(size_t size, size_t nr)
 	return mem;
 }
 
-/* Touch one page for each of @nr page tables. */
-static char *map_sparse(size_t nr)
+size_t oom_table_span(void)
 {
-	/* A page table has an entry of the size of a long for each page. */
-	size_t span = psize() * (psize() / sizeof(long));
-	char *mem = map_small_pages((nr + 1) * span);
+	/* It has an entry of the size of a long for each page. */
+	return psize() * (psize() / sizeof(long));
+}
+
+/* Have that much in page tables, and touch one page for each of them. */
+static char *map_sparse(size_t bytes)
+{
+	size_t span = oom_table_span(), size = bytes / psize() * span;
+	char *mem = map_small_pages(size + span);
 
 	if (!mem)
 		return NULL;
 	mem = (char *)(((uintptr_t)mem + span - 1) & -span);
-	oom_touch(mem, nr * span, span);
+	oom_touch(mem, size, span);
 	return mem;
 }
 
-int oom_map_victim(void *arg)
+const char *oom_no_tables(size_t bytes)
+{
+	size_t size = (bytes / psize() + 1) * oom_table_span();
+	char *mem = sizeof(long) < 8 ? NULL : map_small_pages(size);
+
+	if (!mem)
+		return "no room for page tables (64 bit, VA_BITS, vm.overcommit_memory)";
+	munmap(mem, size);
+	return NULL;
+}
+
+int oom_map_victim(void *unused)
 {
 	return oom_map(OOM_VICTIM_SIZE) ? oom_set_score_adj(1000) : -1;
 }
 
-int oom_map_threaded_victim(void *arg)
+int oom_map_threaded_victim(void *unused)
 {
-	return oom_start_thread() < 0 || oom_start_thread() < 0 || oom_map_victim(arg);
+	return oom_start_thread() < 0 || oom_start_thread() < 0 || oom_map_victim(NULL);
 }
 
-int oom_map_bystander(void *arg)
+int oom_exit_main_thread(void *arg)
+{
+	struct oom_cgroups *cg = arg;
+
+	cg->thread = oom_start_thread();
+	if (cg->thread < 0 || oom_map_threaded_victim(NULL))
+		return -1;
+	cg->ready = true;
+	return syscall(__NR_exit, 0);
+}
+
+int oom_map_bystander(void *unused)
 {
 	return oom_map(OOM_BYSTANDER_SIZE) ? oom_set_score_adj(500) : -1;
 }
 
-int oom_map_sparse_victim(void *arg)
+int oom_map_sparse_victim(void *unused)
 {
-	return map_sparse(OOM_NR_PAGE_TABLES) ? oom_set_score_adj(1000) : -1;
-}
-
-const char *oom_no_sparse_victim(void)
-{
-	if (sizeof(long) < 8)
-		return "needs 64 bits";
-	if (read_num("/proc/sys/vm/overcommit_memory") == 2)
-		return "vm.overcommit_memory is 2";
-	return NULL;
+	return map_sparse(OOM_TABLES_SIZE) ? oom_set_score_adj(1000) : -1;
 }
 
 bool oom_reclaims_page_tables(void)
 {
-	size_t nr = 64, size = nr * psize() * (psize() / sizeof(long));
-	char *mem = map_sparse(nr);
+	size_t nr = 64, size = nr * oom_table_span();
+	char *mem = map_sparse(nr * psize());
 	long kb = read_field("/proc/self/status", "VmPTE:");
 
 	madvise(mem, size, MADV_DONTNEED);
@@ -418,6 +513,13 @@ int oom_stuck_wait(int uffd)
 	return poll(&fault, 1, OOM_DEADLINE_MS) == 1 ? 0 : -1;
 }
 
+int oom_start_stuck_thread(void *(*fn)(void *arg), void *arg, int uffd)
+{
+	pthread_t thread;
+
+	return pthread_create(&thread, NULL, fn, arg) ? -1 : oom_stuck_wait(uffd);
+}
+
 struct reader {
 	int mem, uffd;
 	char *page;
@@ -436,12 +538,9 @@ static void *read_mem(void *arg)
 static int start_reader(void *arg)
 {
 	struct reader *reader = arg;
-	pthread_t thread;
 
 	reader->page = oom_stuck_page(&reader->uffd);
-	if (!reader->page || pthread_create(&thread, NULL, read_mem, reader))
-		return -1;
-	return oom_stuck_wait(reader->uffd);
+	return reader->page ? oom_start_stuck_thread(read_mem, reader, reader->uffd) : -1;
 }
 
 pid_t oom_start_stuck_reader(struct oom_cgroups *cg, pid_t pid)
@@ -454,6 +553,41 @@ pid_t oom_start_stuck_reader(struct oom_cgroups *cg, pid_t pid)
 	ret = oom_start(cg, start_reader, &reader);
 	close(reader.mem);
 	return ret;
+}
+
+int oom_use_cpu(int cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	return sched_setaffinity(0, sizeof(set), &set);
+}
+
+int oom_other_cpu(int cpu)
+{
+	cpu_set_t set;
+	int i;
+
+	if (sched_getaffinity(0, sizeof(set), &set))
+		return -1;
+	for (i = 0; i < CPU_SETSIZE; i++)
+		if (CPU_ISSET(i, &set) && i != cpu)
+			return i;
+	return -1;
+}
+
+int oom_keep_cpu_busy(int cpu, atomic_bool *busy, int ms)
+{
+	struct sched_param param = { .sched_priority = 1 };
+	long long end = now_ms() + ms;
+
+	if (oom_use_cpu(cpu) || sched_setscheduler(0, SCHED_FIFO, &param))
+		return -1;
+	*busy = true;
+	while (*busy && now_ms() < end)
+		;
+	return 0;
 }
 
 int oom_mrelease(int pidfd, unsigned int flags)

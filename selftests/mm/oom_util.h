@@ -25,12 +25,17 @@
 
 #define OOM_VICTIM_SIZE (64 * MiB)
 #define OOM_BYSTANDER_SIZE (32 * MiB)
-#define OOM_NR_PAGE_TABLES 8192
+/* That much in page tables, and as much again in pages: one for each table. */
+#define OOM_TABLES_SIZE (32 * MiB)
 /* What oom_force() asks for, of which only a part is free. */
 #define OOM_WANTED_SIZE (48 * MiB)
 #define OOM_FREE_SIZE (24 * MiB)
-/* Stacks, page tables, and what the CPUs cache, after a victim's exit. */
+/* What a test's other processes have after a victim's exit, see oom_left(). */
 #define OOM_LEFT_SIZE (8 * MiB)
+/* A CPU has up to that many pages of a memory cgroup in stock. */
+#define OOM_STOCK_PAGES 64L
+/* A test has all of this at most. */
+#define OOM_NEEDED_SIZE (256 * MiB)
 
 /* Poll @cond for at most @ms milliseconds; returns whether it became true. */
 #define poll_for(ms, cond) ({						\
@@ -65,6 +70,8 @@ struct oom_cgroups {
 	int (*setup)(void *arg);	/* see oom_start() */
 	void *arg;
 	atomic_bool ready;
+	pid_t bystanders[2];	/* see oom_start_bystanders() */
+	atomic_int thread;	/* see oom_exit_main_thread() */
 	atomic_long waited_ms;	/* the process of oom_force() */
 };
 
@@ -78,26 +85,34 @@ static inline long long now_ms(void)
 
 /* Whether a test may force an OOM of the whole machine: NULL, or why not. */
 const char *oom_no_global(void);
+/* Whether that much memory is free, and may be mapped: NULL, or why not. */
+const char *oom_no_memory(size_t bytes);
 /*
  * Create the cgroups, and set the caller's oom_score_adj to -1000. @needs: what
  * of the above the test needs. Returns KSFT_PASS, or KSFT_SKIP or KSFT_FAIL and
  * sets @why.
  */
 int oom_cgroups_create(struct oom_cgroups *cg, int needs, const char **why);
-/* The same, for a fixture's setup. */
-#define OOM_SETUP(cg, needs) do {					\
-	const char *__why = "";						\
-	int __ret = oom_cgroups_create(cg, needs, &__why);		\
-									\
-	if (__ret == KSFT_SKIP) {					\
-		SKIP(, "%s", __why);					\
-	} else {							\
-		ASSERT_EQ(__ret, KSFT_PASS) TH_LOG("%s", __why);	\
-	}								\
-} while (0)
-
 /* For the teardown in the parent: wait until the guard is done. */
 bool oom_cgroups_undone(struct oom_cgroups *cg);
+/* The setup and the teardown of a fixture with such a @cg; @needs may use variant. */
+#define OOM_FIXTURE_SETUP(fixture, cg, needs)				\
+FIXTURE_TEARDOWN_PARENT(fixture)					\
+{									\
+	EXPECT_TRUE(oom_cgroups_undone(&self->cg));			\
+}									\
+									\
+FIXTURE_SETUP(fixture)							\
+{									\
+	const char *why = "";						\
+	int ret = oom_cgroups_create(&self->cg, needs, &why);		\
+									\
+	if (ret == KSFT_SKIP) {						\
+		SKIP(, "%s", why);					\
+	} else {							\
+		ASSERT_EQ(ret, KSFT_PASS) TH_LOG("%s", why);		\
+	}								\
+}
 
 /*
  * Start a process in cg->memcg that runs setup(arg) and then waits to be
@@ -111,6 +126,8 @@ pid_t oom_start_killed(struct oom_cgroups *cg, int (*setup)(void *arg), void *ar
 /* For a setup() that does not return: be what oom_start() waits for. */
 int oom_ready(struct oom_cgroups *cg);
 int oom_wait_for_kill(void *arg);
+/* Start the two processes that nobody should kill. */
+int oom_start_bystanders(struct oom_cgroups *cg);
 /* Start a process that shares the caller's memory and runs fn(arg). */
 pid_t oom_share_mm(int (*fn)(void *arg), int flags, void *arg);
 /* Start a thread that waits to be killed. Returns its TID, or -1. */
@@ -126,6 +143,13 @@ int oom_freeze(struct oom_cgroups *cg, pid_t pid);
 int oom_thaw(struct oom_cgroups *cg);
 
 int oom_set_limit(struct oom_cgroups *cg, size_t bytes);
+/* What both version 2 cgroups have counted; @name is that in memory.events. */
+long oom_event(struct oom_cgroups *cg, const char *name);
+/*
+ * Private and shared memory in cg->memcg, in bytes. It does not include what CPUs
+ * have in stock, and the kernel may need 2 s until it is exact.
+ */
+long oom_left(struct oom_cgroups *cg);
 /*
  * Force an OOM, and wait until OOM_WANTED_SIZE can be allocated. Returns for how
  * many ms that blocked somebody, or -1. The OOM killer of cg->memcg kills as often
@@ -149,8 +173,12 @@ int oom_map_victim(void *unused);
 int oom_map_threaded_victim(void *unused);
 int oom_map_sparse_victim(void *unused);
 int oom_map_bystander(void *unused);
-/* Whether there can be that many page tables: NULL, or why not. */
-const char *oom_no_sparse_victim(void);
+/* The same, but the main thread exits. @arg: the cgroups, which get cg->thread. */
+int oom_exit_main_thread(void *arg);
+/* What one page table maps. */
+size_t oom_table_span(void);
+/* Whether there can be that much in page tables: NULL, or why not. */
+const char *oom_no_tables(size_t bytes);
 /* Whether the kernel frees page tables that MADV_DONTNEED empties. */
 bool oom_reclaims_page_tables(void);
 
@@ -166,12 +194,23 @@ long oom_anon_kb(pid_t pid);
  */
 char *oom_stuck_page(int *uffd);
 int oom_stuck_wait(int uffd);
+/* Start a thread, and wait until it is stuck so. */
+int oom_start_stuck_thread(void *(*fn)(void *arg), void *arg, int uffd);
 
 /*
  * Start a process that is stuck in a read of /proc/@pid/mem, and so has the mm
  * pinned until it is killed. Returns its pid, or -1.
  */
 pid_t oom_start_stuck_reader(struct oom_cgroups *cg, pid_t pid);
+
+int oom_use_cpu(int cpu);
+/* Another CPU that the caller may use, or -1. */
+int oom_other_cpu(int cpu);
+/*
+ * Keep everybody else off a CPU, until *@busy is cleared, or for @ms: the scheduler
+ * saves 5 % of each second for them. Returns -1 if that is not allowed.
+ */
+int oom_keep_cpu_busy(int cpu, atomic_bool *busy, int ms);
 
 /* process_mrelease(2): 0 or a negative errno. */
 int oom_mrelease(int pidfd, unsigned int flags);

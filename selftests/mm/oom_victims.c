@@ -43,35 +43,27 @@ FIXTURE(victims)
 	atomic_uint futex;
 	atomic_int owner;
 	int cpu;		/* of the owner */
-	atomic_int busy;	/* that CPU; -1: it cannot be */
+	atomic_bool busy;	/* that CPU */
+	atomic_bool not_allowed;
 	pid_t oom;		/* the process that forces an OOM */
 };
 
 FIXTURE_VARIANT(victims)
 {
-	bool global;
+	int needs;
 };
 
 FIXTURE_VARIANT_ADD(victims, global)
 {
-	.global = true,
+	.needs = OOM_GLOBAL,
 };
 
 FIXTURE_VARIANT_ADD(victims, memcg)
 {
-	.global = false,
+	.needs = 0,
 };
 
-FIXTURE_SETUP(victims)
-{
-	OOM_SETUP(&self->cg, OOM_FREEZER | OOM_USERFAULTFD |
-		  (variant->global ? OOM_GLOBAL : 0));
-}
-
-FIXTURE_TEARDOWN_PARENT(victims)
-{
-	EXPECT_TRUE(oom_cgroups_undone(&self->cg));
-}
+OOM_FIXTURE_SETUP(victims, cg, variant->needs | OOM_FREEZER | OOM_USERFAULTFD);
 
 /* In a process, because lowering a limit blocks until the memory is back. */
 static void start_oom(struct __test_metadata *_metadata,
@@ -93,38 +85,52 @@ static void wait_for_oom(struct __test_metadata *_metadata,
 
 	ASSERT_EQ(waitpid(self->oom, &status, 0), self->oom);
 	EXPECT_EQ(status, 0);
+	EXPECT_EQ(oom_event(&self->cg, "oom_kill "), 1);
 }
 
+static int futex_owner(void *arg)
+{
+	FIXTURE_DATA(victims) * self = arg;
+
+	return oom_own_futex(&self->futex) || oom_map_victim(NULL);
+}
+
+static int threaded_futex_owner(void *arg)
+{
+	return oom_start_thread() < 0 || oom_start_thread() < 0 || futex_owner(arg);
+}
+
+/* The victim exits at once, and who waits for its futex is told that it died. */
 static void check_no_delay(struct __test_metadata *_metadata,
-			   struct oom_cgroups *cg, pid_t victim)
+			   FIXTURE_DATA(victims) * self, pid_t victim)
 {
 	long ms;
 
 	ASSERT_GT(victim, 0);
-	ms = oom_force(cg);
+	ms = oom_force(&self->cg);
 	TH_LOG("%ld ms", ms);
 	ASSERT_GE(ms, 0);
 	ASSERT_LT(ms, OOM_DELAYED_MS);
 	EXPECT_TRUE(poll_for(OOM_DELAYED_MS, oom_is_dead(victim)));
+	EXPECT_TRUE(self->futex & FUTEX_OWNER_DIED);
+	EXPECT_EQ(oom_event(&self->cg, "oom_kill "), 1);
 }
 
 TEST_F_TIMEOUT(victims, running, OOM_TEST_TIMEOUT_S)
 {
-	check_no_delay(_metadata, &self->cg,
-		       oom_start(&self->cg, oom_map_victim, NULL));
+	check_no_delay(_metadata, self, oom_start(&self->cg, futex_owner, self));
 }
 
 TEST_F_TIMEOUT(victims, frozen, OOM_TEST_TIMEOUT_S)
 {
-	check_no_delay(_metadata, &self->cg,
-		       oom_start_frozen(&self->cg, oom_map_victim, NULL));
+	check_no_delay(_metadata, self, oom_start_frozen(&self->cg, futex_owner, self));
 }
 
 /* All threads are thawed, not only the one that the OOM killer looked at. */
 TEST_F_TIMEOUT(victims, frozen_threads, OOM_TEST_TIMEOUT_S)
 {
-	check_no_delay(_metadata, &self->cg,
-		       oom_start_frozen(&self->cg, oom_map_threaded_victim, NULL));
+	check_no_delay(_metadata, self,
+		       oom_start_frozen(&self->cg, threaded_futex_owner, self));
 }
 
 /* Nobody is frozen: the victim's robust futexes are worth the delay. */
@@ -137,6 +143,7 @@ TEST_F_TIMEOUT(victims, pinned, OOM_TEST_TIMEOUT_S)
 	/* On a busy host, the clock may jump, and the reaper's timer with it. */
 	ASSERT_GE(oom_force(&self->cg), OOM_DELAYED_MS / 2);
 	EXPECT_TRUE(oom_is_dead(victim));
+	EXPECT_EQ(oom_event(&self->cg, "oom_kill "), 1);
 }
 
 /* The version 2 freezer lets go of whoever is killed. */
@@ -241,58 +248,11 @@ TEST_F_TIMEOUT(victims, mapping_kinds, OOM_TEST_TIMEOUT_S)
 			check_mapping(_metadata, self, pagemap, i);
 }
 
-static int futex_owner(void *arg)
-{
-	FIXTURE_DATA(victims) * self = arg;
-
-	return oom_own_futex(&self->futex) || oom_map_victim(NULL);
-}
-
-/* Whoever waits for the futex learns that its owner died. */
-static void check_futex(struct __test_metadata *_metadata,
-			FIXTURE_DATA(victims) * self, int ms)
-{
-	EXPECT_TRUE(poll_for(ms, self->futex & FUTEX_OWNER_DIED));
-	wait_for_oom(_metadata, self);
-}
-
-TEST_F_TIMEOUT(victims, running_futex_owner, OOM_TEST_TIMEOUT_S)
-{
-	ASSERT_GT(oom_start(&self->cg, futex_owner, self), 0);
-	start_oom(_metadata, self, OOM_LEFT_SIZE);
-	check_futex(_metadata, self, OOM_DEADLINE_MS);
-}
-
-TEST_F_TIMEOUT(victims, frozen_futex_owner, OOM_TEST_TIMEOUT_S)
-{
-	ASSERT_GT(oom_start_frozen(&self->cg, futex_owner, self), 0);
-	start_oom(_metadata, self, OOM_LEFT_SIZE);
-	check_futex(_metadata, self, OOM_DELAYED_MS);
-}
-
-static int pin_to_cpu(int cpu)
-{
-	cpu_set_t set;
-
-	CPU_ZERO(&set);
-	CPU_SET(cpu, &set);
-	return sched_setaffinity(0, sizeof(set), &set);
-}
-
-/*
- * Keep everybody else off a CPU, for some 100 ms at most: the scheduler saves
- * 5 % of each second for them.
- */
 static void *keep_cpu_busy(void *arg)
 {
 	FIXTURE_DATA(victims) * self = arg;
-	struct sched_param param = { .sched_priority = 1 };
-	long long end = now_ms() + OOM_DEADLINE_MS;
 
-	self->busy = pin_to_cpu(self->cpu) ||
-		     sched_setscheduler(0, SCHED_FIFO, &param) ? -1 : 1;
-	while (self->busy == 1 && now_ms() < end)
-		;
+	self->not_allowed = oom_keep_cpu_busy(self->cpu, &self->busy, OOM_DEADLINE_MS);
 	return NULL;
 }
 
@@ -300,7 +260,7 @@ static int starved_owner(void *arg)
 {
 	FIXTURE_DATA(victims) * self = arg;
 
-	if (oom_own_futex(&self->futex) || pin_to_cpu(self->cpu))
+	if (oom_own_futex(&self->futex) || oom_use_cpu(self->cpu))
 		return 1;
 	self->owner = getpid();
 	return oom_wait_for_kill(NULL);
@@ -324,28 +284,25 @@ static int frozen_sharer(void *arg)
 TEST_F_TIMEOUT(victims, starved_futex_owner, OOM_TEST_TIMEOUT_S)
 {
 	pthread_t busy;
-	cpu_set_t set;
 	bool reaped;
 
 	self->cpu = sched_getcpu();
-	ASSERT_EQ(sched_getaffinity(0, sizeof(set), &set), 0);
-	CPU_CLR(self->cpu, &set);
 	/* sysrq has a kworker of the CPU that asks do the work. */
-	if (sched_setaffinity(0, sizeof(set), &set))
+	if (oom_use_cpu(oom_other_cpu(self->cpu)))
 		SKIP(return, "needs two CPUs");
 	ASSERT_GT(oom_start_frozen(&self->cg, frozen_sharer, self), 0);
 	ASSERT_EQ(pthread_create(&busy, NULL, keep_cpu_busy, self), 0);
-	ASSERT_TRUE(poll_until(self->busy));
-	if (self->busy < 0)
+	ASSERT_TRUE(poll_until(self->busy || self->not_allowed));
+	if (self->not_allowed)
 		SKIP(return, "no SCHED_FIFO (CONFIG_RT_GROUP_SCHED)");
 
 	start_oom(_metadata, self, OOM_LEFT_SIZE);
-	reaped = poll_for(OOM_DELAYED_MS / 3, cg_read_long(self->cg.memcg,
-							   "memory.current") <= OOM_LEFT_SIZE);
-	self->busy = 0;
+	reaped = poll_for(OOM_DELAYED_MS / 3, !oom_anon_kb(self->owner));
+	self->busy = false;
 	pthread_join(busy, NULL);
 	EXPECT_FALSE(reaped);
-	check_futex(_metadata, self, OOM_DEADLINE_MS);
+	EXPECT_TRUE(poll_until(self->futex & FUTEX_OWNER_DIED));
+	wait_for_oom(_metadata, self);
 }
 
 int main(int argc, char **argv)
