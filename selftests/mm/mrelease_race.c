@@ -8,7 +8,6 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
-#include <linux/mman.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -72,18 +71,6 @@ static char *small_vmas;
 static char *touch_small_vmas(size_t size)
 {
 	return touch_some(small_vmas, size);
-}
-
-static char *map_huge(size_t size)
-{
-	char *mem = aligned_alloc(read_pmd_pagesize(), size);
-
-	if (!mem || madvise(mem, size, MADV_HUGEPAGE))
-		return NULL;
-	oom_touch(mem, size, psize());
-	/* It may fail, for want of memory, say. */
-	madvise(mem, size, MADV_COLLAPSE);
-	return mem;
 }
 
 static char *map_locked(size_t size)
@@ -267,43 +254,38 @@ FIXTURE(mrelease_race)
 
 FIXTURE_VARIANT(mrelease_race)
 {
-	void (*round)(struct __test_metadata *_metadata, struct race *race, long nr);
+	bool exited;
 	char *(*map)(size_t size);
 	int nr_sharers;
 };
 
 FIXTURE_VARIANT_ADD(mrelease_race, exited)
 {
-	.round = exited_round,
+	.exited = true,
 };
 
 FIXTURE_VARIANT_ADD(mrelease_race, one_vma)
 {
-	.round = race_round,
 	.map = map_one_vma,
 };
 
 FIXTURE_VARIANT_ADD(mrelease_race, small_vmas)
 {
-	.round = race_round,
 	.map = touch_small_vmas,
 };
 
 FIXTURE_VARIANT_ADD(mrelease_race, thp)
 {
-	.round = race_round,
-	.map = map_huge,
+	.map = oom_map_huge,
 };
 
 FIXTURE_VARIANT_ADD(mrelease_race, mlocked)
 {
-	.round = race_round,
 	.map = map_locked,
 };
 
 FIXTURE_VARIANT_ADD(mrelease_race, sharers)
 {
-	.round = race_round,
 	.map = map_one_vma,
 	.nr_sharers = NR_SHARERS,
 };
@@ -319,7 +301,7 @@ TEST_F_TIMEOUT(mrelease_race, exit, RACE_TIMEOUT_S)
 	unsigned long huge = read_pmd_pagesize();
 	long nr;
 
-	if (variant->map == map_huge && (!huge || VICTIM_SIZE % huge))
+	if (variant->map == oom_map_huge && (!huge || VICTIM_SIZE % huge))
 		SKIP(return, "no huge pages, or too large ones");
 	if (variant->map == touch_small_vmas) {
 		/* 512 VMAs with pages of 4 KiB */
@@ -331,9 +313,9 @@ TEST_F_TIMEOUT(mrelease_race, exit, RACE_TIMEOUT_S)
 	ASSERT_TRUE(seconds > 0 && seconds < RACE_TIMEOUT_S)
 		TH_LOG("OOM_RACE_SECONDS is no number below %d", RACE_TIMEOUT_S);
 	for (nr = 0; nr < MIN_ROUNDS || now_ms() < end; nr++)
-		variant->round(_metadata, race, nr);
+		(variant->exited ? exited_round : race_round)(_metadata, race, nr);
 	TH_LOG("%ld rounds, %ld calls returned 0", nr, race->nr_ok);
-	if (variant->round == race_round)
+	if (!variant->exited)
 		EXPECT_GT(race->nr_ok, 0);
 	EXPECT_TRUE(poll_until(oom_left(&race->cg) <= LEFT_SIZE))
 		TH_LOG("%ld bytes left", oom_left(&race->cg));

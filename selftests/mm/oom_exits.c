@@ -6,7 +6,6 @@
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
-#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -27,8 +26,6 @@
 #define PUT_OFF_MS 1000
 /* Long enough for an OOM on a slow machine, and for a report on its console. */
 #define SOON_MS (PUT_OFF_MS * 3 / 4)
-/* Page tables that map the zero page. */
-#define ZEROES_TABLES_SIZE (2 * OOM_VICTIM_SIZE)
 /* What a test's other processes may need before the OOM. */
 #define ROOM_SIZE MiB
 
@@ -43,7 +40,6 @@
 FIXTURE(exits)
 {
 	struct oom_cgroups cg;
-	int (*fill)(void);
 	atomic_int thread;
 	atomic_int victim;
 	atomic_bool stuck;	/* the writer of the pipe */
@@ -56,15 +52,11 @@ FIXTURE(exits)
 
 OOM_FIXTURE_SETUP(exits, cg, 0);
 
-static int fill_private(void)
-{
-	return oom_map(OOM_VICTIM_SIZE) ? 0 : -1;
-}
-
-static int fill_shmem(void)
+static int map_shared_victim(void *unused)
 {
 	return mmap(NULL, OOM_VICTIM_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED |
-		    MAP_ANONYMOUS | MAP_POPULATE, -1, 0) == MAP_FAILED ? -1 : 0;
+		    MAP_ANONYMOUS | MAP_POPULATE, -1, 0) == MAP_FAILED ?
+	       -1 : oom_set_score_adj(1000);
 }
 
 static int fill_file(int fd, size_t size)
@@ -78,14 +70,14 @@ static int fill_file(int fd, size_t size)
 	return 0;
 }
 
-static int fill_memfd(void)
+static int fill_memfd(void *unused)
 {
 	int fd = memfd_create("oom_exits", 0);
 
-	return fd < 0 ? -1 : fill_file(fd, OOM_VICTIM_SIZE);
+	return fd < 0 || fill_file(fd, OOM_VICTIM_SIZE) ? -1 : oom_set_score_adj(1000);
 }
 
-static int fill_pipes(void)
+static int fill_pipes(void *unused)
 {
 	int fds[2], i;
 
@@ -93,45 +85,20 @@ static int fill_pipes(void)
 		if (pipe(fds) || fcntl(fds[1], F_SETPIPE_SZ, MiB) < 0 ||
 		    fill_file(fds[1], MiB))
 			return -1;
-	return 0;
-}
-
-static int fill_tables(void)
-{
-	return oom_map_sparse_victim(NULL);
-}
-
-static int victim(void *arg)
-{
-	FIXTURE_DATA(exits) * self = arg;
-
-	return self->fill() ? -1 : oom_set_score_adj(1000);
+	return oom_set_score_adj(1000);
 }
 
 /* Lower the limit, again and again: each time, one victim has enough. */
 static void check_limits(struct __test_metadata *_metadata,
-			 FIXTURE_DATA(exits) * self, int (*fill)(void))
+			 FIXTURE_DATA(exits) * self, int (*victim)(void *arg))
 {
-	char *memcg = self->cg.memcg;
-	int round;
-	pid_t pid;
-
-	self->fill = fill;
 	ASSERT_EQ(oom_start_bystanders(&self->cg), 0);
-	for (round = 1; round <= NR_ROUNDS; round++) {
-		ASSERT_EQ(cg_write(memcg, "memory.max", "max"), 0);
-		pid = oom_start(&self->cg, victim, self);
-		ASSERT_GT(pid, 0);
-		ASSERT_EQ(oom_set_limit(&self->cg, cg_read_long(memcg, "memory.current") -
-					NEEDED_SIZE), 0);
-		ASSERT_EQ(oom_event(&self->cg, "oom_kill "), round);
-		ASSERT_TRUE(poll_until(oom_is_dead(pid)));
-	}
+	ASSERT_EQ(oom_lower_limits(&self->cg, NR_ROUNDS, victim, NEEDED_SIZE), 0);
 }
 
 TEST_F_TIMEOUT(exits, shared_memory, OOM_TEST_TIMEOUT_S)
 {
-	check_limits(_metadata, self, fill_shmem);
+	check_limits(_metadata, self, map_shared_victim);
 }
 
 TEST_F_TIMEOUT(exits, memfd, OOM_TEST_TIMEOUT_S)
@@ -147,15 +114,15 @@ TEST_F_TIMEOUT(exits, pipes, OOM_TEST_TIMEOUT_S)
 /* RCU frees these. */
 TEST_F_TIMEOUT(exits, page_tables, OOM_TEST_TIMEOUT_S)
 {
-	if (oom_no_tables(OOM_TABLES_SIZE))
-		SKIP(return, "%s", oom_no_tables(OOM_TABLES_SIZE));
-	check_limits(_metadata, self, fill_tables);
+	if (oom_no_sparse_victim())
+		SKIP(return, "%s", oom_no_sparse_victim());
+	check_limits(_metadata, self, oom_map_sparse_victim);
 }
 
 /* However often the kernel has to look whether there is memory now. */
 TEST_F_TIMEOUT(exits, limit_is_one_oom, OOM_TEST_TIMEOUT_S)
 {
-	check_limits(_metadata, self, fill_private);
+	check_limits(_metadata, self, oom_map_victim);
 	EXPECT_EQ(oom_event(&self->cg, "oom "), NR_ROUNDS);
 }
 
@@ -172,8 +139,8 @@ static int victim_with_files(void *arg)
 {
 	FIXTURE_DATA(exits) * self = arg;
 
-	return fill_memfd() || cg_enter_current(self->cg.outside) ||
-	       fill_memfd() || cg_enter_current(self->cg.memcg);
+	return fill_memfd(NULL) || cg_enter_current(self->cg.outside) ||
+	       fill_memfd(NULL) || cg_enter_current(self->cg.memcg);
 }
 
 /* Charge more than there is, as soon as the victim has no mm any more. */
@@ -226,25 +193,11 @@ TEST_F_TIMEOUT(exits, killed_by_userspace, OOM_TEST_TIMEOUT_S)
 	check_killed(_metadata, self, victim_with_files, OOM_FREE_SIZE, 1);
 }
 
-/* It has nothing else: each of them maps the zero page once. */
-static int victim_with_tables(void *arg)
-{
-	size_t span = oom_table_span(), nr = ZEROES_TABLES_SIZE / psize();
-	char *mem = mmap(NULL, nr * span, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS |
-			 MAP_NORESERVE, -1, 0);
-
-	if (mem == MAP_FAILED)
-		return -1;
-	madvise(mem, nr * span, MADV_NOHUGEPAGE);
-	force_read_pages(mem, nr, span);
-	return 0;
-}
-
 TEST_F_TIMEOUT(exits, killed_with_page_tables, OOM_TEST_TIMEOUT_S)
 {
-	if (oom_no_tables(ZEROES_TABLES_SIZE))
-		SKIP(return, "%s", oom_no_tables(ZEROES_TABLES_SIZE));
-	check_killed(_metadata, self, victim_with_tables, NEEDED_SIZE, 2);
+	if (oom_no_sparse_victim())
+		SKIP(return, "%s", oom_no_sparse_victim());
+	check_killed(_metadata, self, oom_map_sparse_victim, NEEDED_SIZE, 2);
 }
 
 static void check_oom(struct __test_metadata *_metadata,
@@ -425,7 +378,7 @@ static int fill_at_limit(const char *cgroup, void *arg)
 	FIXTURE_DATA(exits) * self = arg;
 	long long start = now_ms();
 
-	if (!fill_memfd())
+	if (!fill_memfd(NULL))
 		_exit(1);
 	self->ms = now_ms() - start;
 	_exit(0);
@@ -487,42 +440,18 @@ TEST_F_TIMEOUT(exits, killed_without_main_thread, OOM_TEST_TIMEOUT_S)
 }
 
 /* A task of high priority waits for a victim that has no other CPU. */
-static int lower_limit_first(const char *cgroup, void *arg)
-{
-	FIXTURE_DATA(exits) * self = arg;
-	struct sched_param param = { .sched_priority = 1 };
-	long long start = now_ms();
-
-	/* Fails in some cgroups. */
-	if (sched_setscheduler(0, SCHED_FIFO, &param))
-		_exit(KSFT_SKIP);
-	if (oom_set_limit(&self->cg, cg_read_long(cgroup, "memory.current") - NEEDED_SIZE))
-		_exit(1);
-	self->ms = now_ms() - start;
-	_exit(0);
-}
-
 TEST_F_TIMEOUT(exits, waits_on_one_cpu, OOM_TEST_TIMEOUT_S)
 {
+	struct sched_param param = { .sched_priority = 1 };
 	struct oom_cgroups *cg = &self->cg;
-	int status;
-	pid_t pid;
 
 	ASSERT_EQ(oom_use_cpu(sched_getcpu()), 0);
-	self->fill = fill_private;
-	ASSERT_EQ(oom_start_bystanders(&self->cg), 0);
-	ASSERT_GT(oom_start(cg, victim, self), 0);
-	pid = fork();
-	ASSERT_GE(pid, 0);
-	if (!pid)
-		lower_limit_first(cg->memcg, self);
-	ASSERT_EQ(waitpid(pid, &status, 0), pid);
-	if (WEXITSTATUS(status) == KSFT_SKIP)
+	ASSERT_EQ(oom_start_bystanders(cg), 0);
+	if (sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &param))
 		SKIP(return, "no SCHED_FIFO (CONFIG_RT_GROUP_SCHED)");
-	ASSERT_EQ(status, 0);
-	TH_LOG("%ld ms", self->ms);
-	EXPECT_LT(self->ms, SOON_MS);
-	EXPECT_EQ(oom_event(cg, "oom_kill "), 1);
+	EXPECT_EQ(oom_lower_limits(cg, 1, oom_map_victim, NEEDED_SIZE), 0);
+	TH_LOG("%ld ms", cg->waited_ms);
+	EXPECT_LT(cg->waited_ms, SOON_MS);
 }
 
 /* Charge pages until a CPU has more of them in stock than it needs, and be busy. */
@@ -545,39 +474,28 @@ static int keep_cpu_busy(const char *cgroup, void *arg)
 	_exit(oom_keep_cpu_busy(self->cpu, &self->busy, SOON_MS) ? KSFT_SKIP : 0);
 }
 
-/* Whether there was an OOM, and the process waits, or somebody was killed. */
-static bool oom_seen(struct oom_cgroups *cg, pid_t pid)
-{
-	return oom_event(cg, "oom ") > 0 &&
-	       (oom_event(cg, "oom_kill ") > 0 ||
-		!proc_read_strstr(pid, false, "status", "State:\tD"));
-}
-
 /* A CPU is busy, and has memory in stock: this is no reason to kill. */
 TEST_F_TIMEOUT(exits, stock_of_busy_cpu, OOM_TEST_TIMEOUT_S)
 {
 	struct oom_cgroups *cg = &self->cg;
 	int cpu = sched_getcpu(), status;
-	pid_t busy, pid;
+	pid_t busy;
 	long used;
 
 	self->cpu = oom_other_cpu(cpu);
 	if (self->cpu < 0)
 		SKIP(return, "needs two CPUs");
 	ASSERT_EQ(oom_use_cpu(cpu), 0);
-	ASSERT_EQ(oom_start_bystanders(&self->cg), 0);
+	ASSERT_EQ(oom_start_bystanders(cg), 0);
 	busy = cg_run_nowait(cg->memcg, keep_cpu_busy, self);
 	ASSERT_GT(busy, 0);
 	ASSERT_TRUE(poll_until(self->busy || oom_is_dead(busy)));
+	/* This CPU gives back what it has in stock itself. */
 	used = cg_read_long(cg->memcg, "memory.current");
-	pid = fork();
-	ASSERT_GE(pid, 0);
-	if (!pid)
-		_exit(oom_set_limit(cg, used - STOCK_PAGES * psize()));
-	ASSERT_TRUE(poll_until(oom_seen(cg, pid) || oom_is_dead(pid)));
-	self->busy = false;
-	ASSERT_EQ(waitpid(pid, &status, 0), pid);
-	ASSERT_EQ(status, 0);
+	ASSERT_EQ(cg_write_numeric(cg->memcg, "memory.high", used - psize()), 0);
+	ASSERT_EQ(cg_write(cg->memcg, "memory.high", "max"), 0);
+	used = cg_read_long(cg->memcg, "memory.current");
+	ASSERT_EQ(oom_set_limit(cg, used - STOCK_PAGES * psize()), 0);
 	ASSERT_EQ(waitpid(busy, &status, 0), busy);
 	if (WEXITSTATUS(status) == KSFT_SKIP)
 		SKIP(return, "no SCHED_FIFO (CONFIG_RT_GROUP_SCHED)");

@@ -10,7 +10,6 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
@@ -39,21 +38,7 @@ FIXTURE(oom)
 	struct oom_test test;
 };
 
-FIXTURE_VARIANT(oom)
-{
-	int needs;
-};
-
-FIXTURE_VARIANT_ADD(oom, global)
-{
-	.needs = OOM_GLOBAL,
-};
-
-FIXTURE_VARIANT_ADD(oom, memcg)
-{
-	.needs = 0,
-};
-
+OOM_FIXTURE_VARIANTS(oom);
 OOM_FIXTURE_SETUP(oom, test.cg, variant->needs | OOM_FREEZER | OOM_USERFAULTFD);
 
 /* Only a memory cgroup kills until it has what is asked for. */
@@ -108,10 +93,13 @@ static int frozen_sharer(void *arg)
 	return oom_start_thread() < 0 || start_victim(test) || leave_and_freeze(test);
 }
 
-/* The second one starts in the cgroups of the first. */
+/* The second one starts in the cgroups of the first, which has a robust futex. */
 static int frozen_sharers(void *arg)
 {
-	return frozen_sharer(arg) || oom_share_mm(oom_wait_for_kill, 0, NULL) < 0;
+	struct oom_test *test = arg;
+
+	return oom_own_futex(&test->futex) || frozen_sharer(test) ||
+	       oom_share_mm(oom_wait_for_kill, 0, NULL) < 0;
 }
 
 static int frozen_sharer_thread(void *arg)
@@ -172,13 +160,6 @@ static int vfork_parent(void *arg)
 	return -1;
 }
 
-static int frozen_futex_owner(void *arg)
-{
-	struct oom_test *test = arg;
-
-	return oom_own_futex(&test->futex) || frozen_sharer(test);
-}
-
 /*
  * Nobody waits for the reaper's delay, the victim and the sharer exit, and give
  * all memory back but @left. The OOM killer counts @kills.
@@ -208,6 +189,8 @@ static void check_frozen(struct __test_metadata *_metadata,
 TEST_F_TIMEOUT(oom, frozen_sharer, OOM_TEST_TIMEOUT_S)
 {
 	check_frozen(_metadata, &self->test, frozen_sharers);
+	/* A task that waits for the futex is told. */
+	EXPECT_TRUE(self->test.futex & FUTEX_OWNER_DIED);
 }
 
 /* The version 1 freezer can freeze a single thread. */
@@ -240,13 +223,6 @@ TEST_F_TIMEOUT(oom, killed_frozen_sharer, OOM_TEST_TIMEOUT_S)
 	check_oom(_metadata, &self->test, 0, OOM_LEFT_SIZE);
 }
 
-/* A task that waits for a futex of the sharer is told that its owner died. */
-TEST_F_TIMEOUT(oom, frozen_futex_owner, OOM_TEST_TIMEOUT_S)
-{
-	check_frozen(_metadata, &self->test, frozen_futex_owner);
-	EXPECT_TRUE(self->test.futex & FUTEX_OWNER_DIED);
-}
-
 /*
  * The main thread is likely to exit first, and then sleeps: it waits for RCU to
  * free its mount namespace.
@@ -262,40 +238,25 @@ static int map_sleepy_main_thread(void *unused)
 }
 
 /*
- * A new limit needs @bytes of the victim's memory. The kernel searches for a
- * victim all the time until they are free.
+ * Nobody else is killed while a victim is in exit_mmap(). The kernel searches for
+ * a victim all the time until the memory is free.
  */
-static void check_exiting(struct __test_metadata *_metadata, struct oom_test *test,
-			  int nr, int (*setup)(void *arg), int (*other)(void *arg),
-			  size_t bytes)
-{
-	struct oom_cgroups *cg = &test->cg;
-	pid_t victim;
-	int round;
-
-	ASSERT_EQ(oom_start_bystanders(cg), 0);
-	for (round = 1; round <= nr; round++) {
-		ASSERT_EQ(cg_write(cg->memcg, "memory.max", "max"), 0);
-		victim = oom_start(cg, round % 2 ? setup : other, cg);
-		ASSERT_GT(victim, 0);
-		ASSERT_TRUE(poll_until(proc_read_strstr(victim, false, "oom_score_adj", "-1000")));
-		ASSERT_EQ(oom_set_limit(cg, cg_read_long(cg->memcg, "memory.current") - bytes), 0);
-		ASSERT_TRUE(poll_until(oom_is_dead(victim)));
-		ASSERT_EQ(oom_event(cg, "oom_kill "), round);
-	}
-}
-
-/* Nobody else is killed while a victim is in exit_mmap(). */
 TEST_F_TIMEOUT(oom_memcg, exiting_victim, OOM_TEST_TIMEOUT_S)
 {
-	check_exiting(_metadata, &self->test, 6, oom_map_victim, oom_map_victim, OOM_FREE_SIZE);
+	struct oom_cgroups *cg = &self->test.cg;
+
+	ASSERT_EQ(oom_start_bystanders(cg), 0);
+	EXPECT_EQ(oom_lower_limits(cg, 6, oom_map_victim, OOM_FREE_SIZE), 0);
 }
 
 /* The same for the last thread of a victim: a search finds the main thread. */
 TEST_F_TIMEOUT(oom_memcg, exiting_last_thread, OOM_TEST_TIMEOUT_S)
 {
-	check_exiting(_metadata, &self->test, 10, oom_exit_main_thread,
-		      map_sleepy_main_thread, OOM_FREE_SIZE);
+	struct oom_cgroups *cg = &self->test.cg;
+
+	ASSERT_EQ(oom_start_bystanders(cg), 0);
+	EXPECT_EQ(oom_lower_limits(cg, 5, oom_exit_main_thread, OOM_FREE_SIZE), 0);
+	EXPECT_EQ(oom_lower_limits(cg, 5, map_sleepy_main_thread, OOM_FREE_SIZE), 0);
 }
 
 /*
@@ -307,14 +268,14 @@ static int map_private_victim(void *arg)
 	struct oom_cgroups *cg = arg;
 	FILE *maps = fopen("/proc/self/maps", "r");
 	unsigned long start, end;
-	char line[512], mode[5];
+	char line[512], mode;
 
 	if (!maps || !oom_map(OOM_VICTIM_SIZE))
 		return -1;
 	cg->ready = true;
 	while (fgets(line, sizeof(line), maps))
-		if (sscanf(line, "%lx-%lx %4s", &start, &end, mode) == 3 &&
-		    !strcmp(mode, "rw-s") && munmap((void *)start, end - start))
+		if (sscanf(line, "%lx-%lx rw-%c", &start, &end, &mode) == 3 &&
+		    mode == 's' && munmap((void *)start, end - start))
 			return -1;
 	return oom_set_score_adj(1000) || oom_wait_for_kill(NULL);
 }
@@ -322,8 +283,11 @@ static int map_private_victim(void *arg)
 /* The same if nearly all of the victim's memory is needed. */
 TEST_F_TIMEOUT(oom_memcg, exiting_private_victim, OOM_TEST_TIMEOUT_S)
 {
-	check_exiting(_metadata, &self->test, 10, map_private_victim, map_private_victim,
-		      OOM_VICTIM_SIZE - OOM_LEFT_SIZE);
+	struct oom_cgroups *cg = &self->test.cg;
+
+	ASSERT_EQ(oom_start_bystanders(cg), 0);
+	EXPECT_EQ(oom_lower_limits(cg, 10, map_private_victim,
+				   OOM_VICTIM_SIZE - OOM_LEFT_SIZE), 0);
 }
 
 /*
@@ -400,12 +364,12 @@ static long kernel_memory(struct oom_cgroups *cg)
 /* What the reaper empties is of no use to a victim that cannot exit. */
 TEST_F_TIMEOUT(oom, page_tables, OOM_TEST_TIMEOUT_S)
 {
-	long size = OOM_TABLES_SIZE;
+	long size = OOM_VICTIM_SIZE;
 	struct oom_cgroups *cg = &self->test.cg;
 	pid_t victim;
 
-	if (oom_no_tables(size))
-		SKIP(return, "%s", oom_no_tables(size));
+	if (oom_no_sparse_victim())
+		SKIP(return, "%s", oom_no_sparse_victim());
 	if (!oom_reclaims_page_tables())
 		SKIP(return, "MADV_DONTNEED frees no page tables (CONFIG_PT_RECLAIM)");
 	victim = oom_start(cg, oom_map_sparse_victim, NULL);

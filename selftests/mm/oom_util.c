@@ -5,6 +5,7 @@
 #include <glob.h>
 #include <limits.h>
 #include <linux/futex.h>
+#include <linux/mman.h>
 #include <linux/userfaultfd.h>
 #include <poll.h>
 #include <pthread.h>
@@ -100,16 +101,14 @@ const char *oom_no_global(void)
 
 const char *oom_no_memory(size_t bytes)
 {
-	const char *file = "/proc/meminfo";
-	long kb = read_field(file, "MemAvailable:");
-	long kb_allowed = read_field(file, "CommitLimit:") - read_field(file, "Committed_AS:");
-	static char why[80];
+	long kb = read_field("/proc/meminfo", "MemAvailable:");
+	static char why[64];
 
-	if (read_num("/proc/sys/vm/overcommit_memory") == 2 && kb_allowed < kb)
-		kb = kb_allowed;
-	snprintf(why, sizeof(why), "needs %zu MiB of memory, and may have %ld",
-		 bytes >> 20, kb >> 10);
-	return (size_t)kb < bytes >> 10 ? why : NULL;
+	if (read_num("/proc/sys/vm/overcommit_memory") == 2)
+		kb = read_field("/proc/meminfo", "CommitLimit:") -
+		     read_field("/proc/meminfo", "Committed_AS:");
+	snprintf(why, sizeof(why), "needs %zu MiB, and may have %ld", bytes >> 20, kb >> 10);
+	return kb < (long)(bytes >> 10) ? why : NULL;
 }
 
 /* What of that is missing here, or NULL. */
@@ -305,6 +304,28 @@ int oom_set_limit(struct oom_cgroups *cg, size_t bytes)
 	return cg_write_numeric(cg->memcg, "memory.max", bytes);
 }
 
+long oom_lower_limits(struct oom_cgroups *cg, int nr, int (*setup)(void *arg), size_t bytes)
+{
+	long others = -oom_event(cg, "oom_kill ") - nr;
+	long long start;
+	pid_t pid;
+
+	while (nr--) {
+		if (cg_write(cg->memcg, "memory.max", "max"))
+			return -1;
+		pid = oom_start(cg, setup, cg);
+		if (pid < 0 || !poll_until(proc_read_strstr(pid, false, "oom_score_adj", "-1000")))
+			return -1;
+		start = now_ms();
+		if (oom_set_limit(cg, cg_read_long(cg->memcg, "memory.current") - bytes))
+			return -1;
+		cg->waited_ms = now_ms() - start;
+		if (!poll_until(oom_is_dead(pid)))
+			return -1;
+	}
+	return others + oom_event(cg, "oom_kill ");
+}
+
 long oom_event(struct oom_cgroups *cg, const char *name)
 {
 	return cg_read_key_long(cg->memcg, "memory.events", name) +
@@ -319,22 +340,10 @@ long oom_left(struct oom_cgroups *cg)
 	return anon < 0 || shmem < 0 ? LONG_MAX : anon + shmem;
 }
 
-static char *map_small_pages(size_t size)
-{
-	char *mem = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE |
-			 MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-	if (mem == MAP_FAILED)
-		return NULL;
-	/* Without CONFIG_TRANSPARENT_HUGEPAGE it fails, and is not needed. */
-	madvise(mem, size, MADV_NOHUGEPAGE);
-	return mem;
-}
-
 static int allocate(const char *cgroup, void *arg)
 {
 	struct oom_cgroups *cg = arg;
-	char *mem = map_small_pages(OOM_WANTED_SIZE);
+	char *mem = oom_map_vmas(OOM_WANTED_SIZE, 1);
 
 	if (mem)
 		cg->waited_ms = oom_touch(mem, OOM_WANTED_SIZE, psize());
@@ -381,7 +390,7 @@ long oom_touch(char *mem, size_t size, size_t step)
 
 char *oom_map(size_t size)
 {
-	char *mem = map_small_pages(size);
+	char *mem = oom_map_vmas(size, 1);
 
 	if (mem)
 		oom_touch(mem, size, psize());
@@ -391,41 +400,62 @@ char *oom_map(size_t size)
 char *oom_map_vmas(size_t size, size_t nr)
 {
 	size_t off, each = size / nr;
-	char *mem = map_small_pages(size);
+	char *mem = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE |
+			 MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
+	if (mem == MAP_FAILED)
+		return NULL;
+	/* Without CONFIG_TRANSPARENT_HUGEPAGE it fails, and is not needed. */
+	madvise(mem, size, MADV_NOHUGEPAGE);
 	/* Neighbours that differ in this do not merge. */
-	for (off = 0; mem && off < size; off += 2 * each)
+	for (off = 0; off < size; off += 2 * each)
 		if (madvise(mem + off, each, MADV_DONTDUMP))
 			return NULL;
 	return mem;
 }
 
-size_t oom_table_span(void)
+char *oom_map_huge(size_t size)
 {
-	/* It has an entry of the size of a long for each page. */
-	return psize() * (psize() / sizeof(long));
-}
+	char *mem = aligned_alloc(read_pmd_pagesize(), size);
 
-/* Have that much in page tables, and touch one page for each of them. */
-static char *map_sparse(size_t bytes)
-{
-	size_t span = oom_table_span(), size = bytes / psize() * span;
-	char *mem = map_small_pages(size + span);
-
-	if (!mem)
+	if (!mem || madvise(mem, size, MADV_HUGEPAGE))
 		return NULL;
-	mem = (char *)(((uintptr_t)mem + span - 1) & -span);
-	oom_touch(mem, size, span);
+	oom_touch(mem, size, psize());
+	/* It may fail, for want of memory, say. */
+	madvise(mem, size, MADV_COLLAPSE);
 	return mem;
 }
 
-const char *oom_no_tables(size_t bytes)
+/* What one page table maps: it has an entry of the size of a long for each page. */
+static size_t table_span(void)
 {
-	size_t size = (bytes / psize() + 1) * oom_table_span();
-	char *mem = sizeof(long) < 8 ? NULL : map_small_pages(size);
+	return psize() * (psize() / sizeof(long));
+}
 
-	if (!mem)
-		return "no room for page tables (64 bit, VA_BITS, vm.overcommit_memory)";
+/* Have @bytes of page tables: each of them maps the zero page once. */
+static char *map_sparse(size_t bytes)
+{
+	size_t nr = bytes / psize(), size = nr * table_span();
+	char *mem = mmap(NULL, size, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS |
+			 MAP_NORESERVE, -1, 0);
+
+	if (mem == MAP_FAILED)
+		return NULL;
+	madvise(mem, size, MADV_NOHUGEPAGE);
+	force_read_pages(mem, nr, table_span());
+	return mem;
+}
+
+const char *oom_no_sparse_victim(void)
+{
+	size_t size = OOM_VICTIM_SIZE / psize() * table_span();
+	char *mem;
+
+	if (sizeof(long) < 8)
+		return "needs 64 bits";
+	mem = mmap(NULL, size, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (mem == MAP_FAILED)
+		return "the address space is too small for page tables of 64 MiB";
 	munmap(mem, size);
 	return NULL;
 }
@@ -453,24 +483,25 @@ int oom_exit_main_thread(void *arg)
 
 int oom_map_bystander(void *unused)
 {
-	return oom_map(OOM_BYSTANDER_SIZE) ? oom_set_score_adj(500) : -1;
+	/* For few large pages, the kernel rounds the weight of more than 0 down. */
+	return oom_map(OOM_BYSTANDER_SIZE) ? oom_set_score_adj(0) : -1;
 }
 
 int oom_map_sparse_victim(void *unused)
 {
-	return map_sparse(OOM_TABLES_SIZE) ? oom_set_score_adj(1000) : -1;
+	return map_sparse(OOM_VICTIM_SIZE) ? oom_set_score_adj(1000) : -1;
 }
 
 bool oom_reclaims_page_tables(void)
 {
-	size_t nr = 64, size = nr * oom_table_span();
-	char *mem = map_sparse(nr * psize());
+	size_t bytes = 64 * psize();
+	char *mem = map_sparse(bytes);
 	long kb = read_field("/proc/self/status", "VmPTE:");
 
-	madvise(mem, size, MADV_DONTNEED);
+	madvise(mem, 64 * table_span(), MADV_DONTNEED);
 	kb -= read_field("/proc/self/status", "VmPTE:");
-	munmap(mem, size);
-	return kb > (long)(nr * psize() / 2 >> 10);
+	munmap(mem, 64 * table_span());
+	return kb > (long)(bytes / 2 >> 10);
 }
 
 int oom_open_proc(pid_t pid, const char *file)
@@ -497,7 +528,7 @@ long oom_anon_kb(pid_t pid)
 char *oom_stuck_page(int *uffd)
 {
 	struct uffdio_api api = { .api = UFFD_API };
-	char *page = map_small_pages(psize());
+	char *page = oom_map_vmas(psize(), 1);
 
 	*uffd = syscall(__NR_userfaultfd, O_CLOEXEC | O_NONBLOCK);
 	if (!page || *uffd < 0 || ioctl(*uffd, UFFDIO_API, &api) ||

@@ -25,8 +25,6 @@
 
 #define OOM_VICTIM_SIZE (64 * MiB)
 #define OOM_BYSTANDER_SIZE (32 * MiB)
-/* That much in page tables, and as much again in pages: one for each table. */
-#define OOM_TABLES_SIZE (32 * MiB)
 /* What oom_force() asks for, of which only a part is free. */
 #define OOM_WANTED_SIZE (48 * MiB)
 #define OOM_FREE_SIZE (24 * MiB)
@@ -72,7 +70,7 @@ struct oom_cgroups {
 	atomic_bool ready;
 	pid_t bystanders[2];	/* see oom_start_bystanders() */
 	atomic_int thread;	/* see oom_exit_main_thread() */
-	atomic_long waited_ms;	/* the process of oom_force() */
+	atomic_long waited_ms;	/* in the last OOM */
 };
 
 static inline long long now_ms(void)
@@ -95,6 +93,23 @@ const char *oom_no_memory(size_t bytes);
 int oom_cgroups_create(struct oom_cgroups *cg, int needs, const char **why);
 /* For the teardown in the parent: wait until the guard is done. */
 bool oom_cgroups_undone(struct oom_cgroups *cg);
+/* The variants of a fixture that tests both OOM killers. */
+#define OOM_FIXTURE_VARIANTS(fixture)					\
+FIXTURE_VARIANT(fixture)						\
+{									\
+	int needs;							\
+};									\
+									\
+FIXTURE_VARIANT_ADD(fixture, global)					\
+{									\
+	.needs = OOM_GLOBAL,						\
+};									\
+									\
+FIXTURE_VARIANT_ADD(fixture, memcg)					\
+{									\
+	.needs = 0,							\
+}
+
 /* The setup and the teardown of a fixture with such a @cg; @needs may use variant. */
 #define OOM_FIXTURE_SETUP(fixture, cg, needs)				\
 FIXTURE_TEARDOWN_PARENT(fixture)					\
@@ -143,6 +158,11 @@ int oom_freeze(struct oom_cgroups *cg, pid_t pid);
 int oom_thaw(struct oom_cgroups *cg);
 
 int oom_set_limit(struct oom_cgroups *cg, size_t bytes);
+/*
+ * Start a victim with setup(cg), and lower the limit, so that @bytes of it are
+ * needed, @nr times. Returns how many others were killed, or -1.
+ */
+long oom_lower_limits(struct oom_cgroups *cg, int nr, int (*setup)(void *arg), size_t bytes);
 /* What both version 2 cgroups have counted; @name is that in memory.events. */
 long oom_event(struct oom_cgroups *cg, const char *name);
 /*
@@ -168,17 +188,20 @@ long oom_touch(char *mem, size_t size, size_t step);
 char *oom_map(size_t size);
 /* Map such memory as @nr VMAs, and do not touch it. */
 char *oom_map_vmas(size_t size, size_t nr);
-/* For oom_start(): map memory, and be the OOM killer's first or second choice. */
+/* Map private memory with huge pages, if there are any. */
+char *oom_map_huge(size_t size);
+/*
+ * For oom_start(): map memory, and be the OOM killer's first or second choice. A
+ * sparse victim has page tables, of OOM_VICTIM_SIZE, and nothing else.
+ */
 int oom_map_victim(void *unused);
 int oom_map_threaded_victim(void *unused);
 int oom_map_sparse_victim(void *unused);
 int oom_map_bystander(void *unused);
 /* The same, but the main thread exits. @arg: the cgroups, which get cg->thread. */
 int oom_exit_main_thread(void *arg);
-/* What one page table maps. */
-size_t oom_table_span(void);
-/* Whether there can be that much in page tables: NULL, or why not. */
-const char *oom_no_tables(size_t bytes);
+/* Whether there is address space for a sparse victim: NULL, or why not. */
+const char *oom_no_sparse_victim(void);
 /* Whether the kernel frees page tables that MADV_DONTNEED empties. */
 bool oom_reclaims_page_tables(void);
 

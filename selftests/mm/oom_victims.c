@@ -45,47 +45,15 @@ FIXTURE(victims)
 	int cpu;		/* of the owner */
 	atomic_bool busy;	/* that CPU */
 	atomic_bool not_allowed;
-	pid_t oom;		/* the process that forces an OOM */
 };
 
-FIXTURE_VARIANT(victims)
-{
-	int needs;
-};
-
-FIXTURE_VARIANT_ADD(victims, global)
-{
-	.needs = OOM_GLOBAL,
-};
-
-FIXTURE_VARIANT_ADD(victims, memcg)
-{
-	.needs = 0,
-};
-
+OOM_FIXTURE_VARIANTS(victims);
 OOM_FIXTURE_SETUP(victims, cg, variant->needs | OOM_FREEZER | OOM_USERFAULTFD);
 
-/* In a process, because lowering a limit blocks until the memory is back. */
-static void start_oom(struct __test_metadata *_metadata,
-		      FIXTURE_DATA(victims) * self, size_t limit)
+/* Without a process in cg->memcg; a memory cgroup waits until the memory is back. */
+static int oom_from_outside(struct oom_cgroups *cg)
 {
-	pid_t pid = fork();
-
-	ASSERT_GE(pid, 0);
-	if (!pid)
-		_exit(self->cg.global ? oom_kill_one() :
-		      oom_set_limit(&self->cg, limit));
-	self->oom = pid;
-}
-
-static void wait_for_oom(struct __test_metadata *_metadata,
-			 FIXTURE_DATA(victims) * self)
-{
-	int status;
-
-	ASSERT_EQ(waitpid(self->oom, &status, 0), self->oom);
-	EXPECT_EQ(status, 0);
-	EXPECT_EQ(oom_event(&self->cg, "oom_kill "), 1);
+	return cg->global ? oom_kill_one() : oom_set_limit(cg, OOM_LEFT_SIZE);
 }
 
 static int futex_owner(void *arg)
@@ -151,14 +119,17 @@ TEST_F_TIMEOUT(victims, frozen_v2, OOM_TEST_TIMEOUT_S)
 {
 	struct oom_cgroups *cg = &self->cg;
 	pid_t victim = oom_start(cg, oom_map_threaded_victim, NULL);
+	long long start;
 
 	ASSERT_GT(victim, 0);
 	ASSERT_EQ(cg_write(cg->memcg, "cgroup.freeze", "1"), 0);
 	ASSERT_TRUE(poll_until(!cg_read_strstr(cg->memcg, "cgroup.events",
 					       "frozen 1")));
-	start_oom(_metadata, self, OOM_LEFT_SIZE);
-	EXPECT_TRUE(poll_for(OOM_DELAYED_MS, oom_is_dead(victim)));
-	wait_for_oom(_metadata, self);
+	start = now_ms();
+	ASSERT_EQ(oom_from_outside(cg), 0);
+	EXPECT_TRUE(poll_until(oom_is_dead(victim)));
+	EXPECT_LT(now_ms() - start, OOM_DELAYED_MS);
+	EXPECT_EQ(oom_event(cg, "oom_kill "), 1);
 }
 
 static char *map_kind(const struct mapping *kind)
@@ -237,9 +208,8 @@ TEST_F_TIMEOUT(victims, mapping_kinds, OOM_TEST_TIMEOUT_S)
 		ASSERT_EQ(nr_present(pagemap, self->mem[i]), 2);
 	}
 
-	/* The file's own pages stay, like those that are shared. */
-	start_oom(_metadata, self, 2 * MAPPING_SIZE + OOM_LEFT_SIZE);
-	wait_for_oom(_metadata, self);
+	ASSERT_GE(oom_force(&self->cg), 0);
+	EXPECT_EQ(oom_event(&self->cg, "oom_kill "), 1);
 	for (i = 0; i < ARRAY_SIZE(mappings); i++)
 		if (!mappings[i].stays)
 			check_mapping(_metadata, self, pagemap, i);
@@ -285,6 +255,8 @@ TEST_F_TIMEOUT(victims, starved_futex_owner, OOM_TEST_TIMEOUT_S)
 {
 	pthread_t busy;
 	bool reaped;
+	int status;
+	pid_t pid;
 
 	self->cpu = sched_getcpu();
 	/* sysrq has a kworker of the CPU that asks do the work. */
@@ -296,13 +268,17 @@ TEST_F_TIMEOUT(victims, starved_futex_owner, OOM_TEST_TIMEOUT_S)
 	if (self->not_allowed)
 		SKIP(return, "no SCHED_FIFO (CONFIG_RT_GROUP_SCHED)");
 
-	start_oom(_metadata, self, OOM_LEFT_SIZE);
+	pid = fork();
+	ASSERT_GE(pid, 0);
+	if (!pid)
+		_exit(oom_from_outside(&self->cg));
 	reaped = poll_for(OOM_DELAYED_MS / 3, !oom_anon_kb(self->owner));
 	self->busy = false;
 	pthread_join(busy, NULL);
 	EXPECT_FALSE(reaped);
 	EXPECT_TRUE(poll_until(self->futex & FUTEX_OWNER_DIED));
-	wait_for_oom(_metadata, self);
+	ASSERT_EQ(waitpid(pid, &status, 0), pid);
+	EXPECT_EQ(status, 0);
 }
 
 int main(int argc, char **argv)

@@ -105,11 +105,12 @@ static bool is_present(int pagemap, char *page)
 	return pagemap_get_entry(pagemap, page) & PM_PRESENT;
 }
 
-enum order { UNSEEN, TOP_FIRST, BOTTOM_FIRST };
-
-/* Release a victim, and see which end of its memory becomes empty first. */
-static enum order release_order(struct __test_metadata *_metadata,
-				FIXTURE_DATA(mrelease) * self, pid_t pid)
+/*
+ * Release a victim, and see which end of its memory becomes empty first. Returns
+ * whether that was seen, and sets @top_first.
+ */
+static bool release_order(struct __test_metadata *_metadata,
+			  FIXTURE_DATA(mrelease) * self, pid_t pid, bool *top_first)
 {
 	char *top = self->mem + WATCHED_SIZE - psize();
 	int pagemap = oom_open_proc(pid, "pagemap");
@@ -131,32 +132,31 @@ static enum order release_order(struct __test_metadata *_metadata,
 		pthread_join(thread, &ret);
 	ASSERT_EQ((long)ret, 0);
 	close(pagemap);
-	if (top_there == bottom_there)
-		return UNSEEN;
-	return top_there ? BOTTOM_FIRST : TOP_FIRST;
+	*top_first = !top_there;
+	return top_there != bottom_there;
 }
 
 /* exit_mmap() starts at the bottom: a reaper that does too is in its way. */
 static void check_order(struct __test_metadata *_metadata,
 			FIXTURE_DATA(mrelease) * self, size_t nr_vmas)
 {
-	enum order order = UNSEEN;
+	bool seen = false, top_first;
 	int round;
 	pid_t pid;
 
 	if (oom_no_memory(2 * WATCHED_SIZE))
 		SKIP(return, "%s", oom_no_memory(2 * WATCHED_SIZE));
 	self->nr_vmas = nr_vmas;
-	for (round = 0; round < MAX_ROUNDS && order == UNSEEN; round++) {
+	for (round = 0; round < MAX_ROUNDS && !seen; round++) {
 		pid = oom_start_killed(&self->cg, map_watched, self);
 		ASSERT_GT(pid, 0);
-		order = release_order(_metadata, self, pid);
+		seen = release_order(_metadata, self, pid, &top_first);
 		ASSERT_EQ(oom_thaw(&self->cg), 0);
 		ASSERT_EQ(waitpid(pid, NULL, 0), pid);
 	}
-	if (order == UNSEEN)
+	if (!seen)
 		SKIP(return, "did not see half of the memory go");
-	EXPECT_EQ(order, TOP_FIRST);
+	EXPECT_TRUE(top_first);
 }
 
 TEST_F_TIMEOUT(mrelease, one_vma_from_top, OOM_TEST_TIMEOUT_S)
@@ -172,11 +172,11 @@ TEST_F_TIMEOUT(mrelease, highest_vma_first, OOM_TEST_TIMEOUT_S)
 /* Page tables that it has emptied go, too. */
 TEST_F_TIMEOUT(mrelease, frees_page_tables, OOM_TEST_TIMEOUT_S)
 {
-	long kb = OOM_TABLES_SIZE >> 10;
+	long kb = OOM_VICTIM_SIZE >> 10;
 	pid_t pid;
 
-	if (oom_no_tables(OOM_TABLES_SIZE))
-		SKIP(return, "%s", oom_no_tables(OOM_TABLES_SIZE));
+	if (oom_no_sparse_victim())
+		SKIP(return, "%s", oom_no_sparse_victim());
 	if (!oom_reclaims_page_tables())
 		SKIP(return, "MADV_DONTNEED frees no page tables (CONFIG_PT_RECLAIM)");
 	pid = oom_start_killed(&self->cg, oom_map_sparse_victim, NULL);
