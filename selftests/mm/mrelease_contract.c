@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
 #include <sys/wait.h>
@@ -25,8 +26,9 @@
 #define NR_KILLED_CALLERS 6
 #define NR_FILE_PAGES 5001
 /* More than map_areas() maps. */
-#define AREAS_SIZE (40000L * psize())
+#define AREAS_SIZE (40000L * psize() + 2 * MORE_SIZE)
 #define HUGE_SIZE (128 * MiB)
+#define MORE_SIZE (16 * MiB)
 #define MAX_ROUNDS 10
 
 FIXTURE(contract)
@@ -37,7 +39,8 @@ FIXTURE(contract)
 	long kb;		/* at least so much is in the victim */
 };
 
-OOM_FIXTURE_SETUP(contract, cg, OOM_FREEZER | OOM_USERFAULTFD);
+OOM_TEARDOWN(contract, &self->cg)
+OOM_SETUP(contract, &self->cg, OOM_FREEZER | OOM_USERFAULTFD)
 
 static int share_victim(void *arg)
 {
@@ -64,23 +67,20 @@ TEST_F_TIMEOUT(contract, bad_fd, OOM_TEST_TIMEOUT_S)
 	EXPECT_EQ(oom_mrelease(null, 0), -EBADF);
 	close(null);
 	EXPECT_EQ(oom_mrelease(null, 0), -EBADF);
+	/* A kernel thread has no mm. Some PID namespaces have none. */
+	if (!proc_read_strstr(KTHREADD_PID, false, "comm", "kthreadd"))
+		EXPECT_EQ(oom_mrelease_pid(KTHREADD_PID), -ESRCH);
 }
 
-TEST_F_TIMEOUT(contract, bad_flags, OOM_TEST_TIMEOUT_S)
+/* Returns the errno, or 0, as its exit status. */
+static int release_as_nobody(const char *cgroup, void *arg)
 {
-	pid_t victim = oom_start_killed(&self->cg, oom_map_victim, NULL);
-	int bit, pidfd;
-
-	ASSERT_GT(victim, 0);
-	pidfd = sys_pidfd_open(victim, 0);
-	ASSERT_GE(pidfd, 0);
-	for (bit = 0; bit < 32; bit++)
-		EXPECT_EQ(oom_mrelease(pidfd, 1U << bit), -EINVAL);
-	EXPECT_GE(oom_anon_kb(victim), VICTIM_KB);
-	/* The flags were all that was wrong. */
-	EXPECT_EQ(oom_mrelease(pidfd, 0), 0);
+	if (setresuid(TEST_UID, TEST_UID, TEST_UID))
+		return -1;
+	return -oom_mrelease_pid(*(pid_t *)arg);
 }
 
+/* Whoever has a pidfd may release what goes away anyhow, and nothing else. */
 TEST_F_TIMEOUT(contract, live_process, OOM_TEST_TIMEOUT_S)
 {
 	pid_t victim = oom_start(&self->cg, oom_map_victim, NULL);
@@ -91,7 +91,12 @@ TEST_F_TIMEOUT(contract, live_process, OOM_TEST_TIMEOUT_S)
 
 	ASSERT_EQ(oom_freeze(&self->cg, victim), 0);
 	EXPECT_EQ(oom_mrelease_pid(victim), -EINVAL);
+	EXPECT_EQ(cg_run(self->cg.memcg, release_as_nobody, &victim), EINVAL);
 	EXPECT_GE(oom_anon_kb(victim), VICTIM_KB);
+
+	ASSERT_EQ(kill(victim, SIGKILL), 0);
+	EXPECT_EQ(cg_run(self->cg.memcg, release_as_nobody, &victim), 0);
+	EXPECT_EQ(oom_anon_kb(victim), 0);
 }
 
 TEST_F_TIMEOUT(contract, gone_process, OOM_TEST_TIMEOUT_S)
@@ -108,44 +113,20 @@ TEST_F_TIMEOUT(contract, gone_process, OOM_TEST_TIMEOUT_S)
 	EXPECT_EQ(oom_mrelease(pidfd, 0), -ESRCH);
 }
 
-/* A kernel thread has no mm. */
-TEST_F_TIMEOUT(contract, kernel_thread, OOM_TEST_TIMEOUT_S)
-{
-	if (proc_read_strstr(KTHREADD_PID, false, "comm", "kthreadd"))
-		SKIP(return, "no kernel threads in this PID namespace");
-	EXPECT_EQ(oom_mrelease_pid(KTHREADD_PID), -ESRCH);
-}
-
 TEST_F_TIMEOUT(contract, frozen_victim, OOM_TEST_TIMEOUT_S)
 {
 	pid_t victim = oom_start_killed(&self->cg, oom_map_victim, NULL);
+	int bit, pidfd;
 
 	ASSERT_GT(victim, 0);
+	pidfd = sys_pidfd_open(victim, 0);
+	ASSERT_GE(pidfd, 0);
+	for (bit = 0; bit < 32; bit++)
+		EXPECT_EQ(oom_mrelease(pidfd, 1U << bit), -EINVAL);
 	EXPECT_GE(oom_anon_kb(victim), VICTIM_KB);
-	EXPECT_EQ(oom_mrelease_pid(victim), 0);
+	EXPECT_EQ(oom_mrelease(pidfd, 0), 0);
 	EXPECT_EQ(oom_anon_kb(victim), 0);
-	EXPECT_EQ(oom_mrelease_pid(victim), 0);
-}
-
-/* Returns the errno, or 0, as its exit status. */
-static int release_as_nobody(const char *cgroup, void *arg)
-{
-	if (setresuid(TEST_UID, TEST_UID, TEST_UID))
-		return -1;
-	return -oom_mrelease_pid(*(pid_t *)arg);
-}
-
-/* Whoever has a pidfd may release what goes away anyhow. */
-TEST_F_TIMEOUT(contract, unprivileged_caller, OOM_TEST_TIMEOUT_S)
-{
-	pid_t victim = oom_start_frozen(&self->cg, oom_map_victim, NULL);
-
-	ASSERT_GT(victim, 0);
-	EXPECT_EQ(cg_run(self->cg.memcg, release_as_nobody, &victim), EINVAL);
-	EXPECT_GE(oom_anon_kb(victim), VICTIM_KB);
-	ASSERT_EQ(kill(victim, SIGKILL), 0);
-	EXPECT_EQ(cg_run(self->cg.memcg, release_as_nobody, &victim), 0);
-	EXPECT_EQ(oom_anon_kb(victim), 0);
+	EXPECT_EQ(oom_mrelease(pidfd, 0), 0);
 }
 
 /* Nobody takes memory away from a process that lives. */
@@ -176,21 +157,6 @@ TEST_F_TIMEOUT(contract, shared_mm, OOM_TEST_TIMEOUT_S)
 	}
 }
 
-/* Takes the mmap_lock for writing. libc's fork() writes to shared memory. */
-static int fork_forever(void *arg)
-{
-	struct __clone_args args = { .exit_signal = SIGCHLD };
-
-	for (;;) {
-		pid_t pid = sys_clone3(&args, sizeof(args));
-
-		if (!pid)
-			_exit(0);
-		if (pid > 0)
-			waitpid(pid, NULL, 0);
-	}
-}
-
 /* Ends by itself only if there is a result that must not be. */
 static int release_forever(void *arg)
 {
@@ -210,7 +176,8 @@ TEST_F_TIMEOUT(contract, killed_caller, OOM_TEST_TIMEOUT_S)
 	pid_t caller, *users = self->users;
 	int i, round, status, waited = 0;
 
-	self->sharer = fork_forever;
+	/* It takes the mmap_lock for writing. */
+	self->sharer = oom_fork_forever;
 	for (round = 0; round < NR_KILLED_CALLERS; round++) {
 		ASSERT_GT(oom_start_frozen(&self->cg, share_victim, self), 0);
 		caller = oom_start(&self->cg, release_forever, self);
@@ -294,6 +261,17 @@ static int map_file(void)
 	return 0;
 }
 
+/* Returns NULL without CONFIG_TRANSPARENT_HUGEPAGE. */
+static char *map_huge(size_t size)
+{
+	char *mem = aligned_alloc(read_pmd_pagesize() ?: psize(), size);
+
+	if (!mem || madvise(mem, size, MADV_HUGEPAGE))
+		return NULL;
+	oom_touch(mem, size, psize());
+	return mem;
+}
+
 /* Sizes around those that a walk may take in one go, off any boundary. */
 static int map_areas(void *arg)
 {
@@ -312,6 +290,14 @@ static int map_areas(void *arg)
 		total += size;
 	}
 	self->kb = total >> 10;
+	/* In swap, if there is any. */
+	mem = oom_map(MORE_SIZE);
+	madvise(mem, MORE_SIZE, MADV_PAGEOUT);
+	/* Half of each huge page, if there are any. */
+	mem = map_huge(MORE_SIZE);
+	for (i = 0; mem && i < MORE_SIZE; i += 2 * MiB)
+		if (madvise(mem + i, MiB, MADV_DONTNEED))
+			return -1;
 	return map_file() || map_lowest_page();
 }
 
@@ -327,13 +313,15 @@ TEST_F_TIMEOUT(contract, leaves_nothing, OOM_TEST_TIMEOUT_S)
 
 	ASSERT_EQ(oom_mrelease_pid(victim), 0);
 	EXPECT_EQ(oom_anon_kb(victim), 0);
+	EXPECT_EQ(oom_read_proc(victim, "smaps_rollup", "Swap:"), 0);
+	EXPECT_TRUE(poll_until(oom_left(&self->cg) <= NR_FILE_PAGES * psize() + OOM_LEFT_SIZE));
 	/* This includes what is shared with others. */
 	EXPECT_LE(oom_read_proc(victim, "smaps_rollup", "Rss:"), self->kb / 100);
 }
 
-static int map_huge(void *arg)
+static int map_huge_victim(void *arg)
 {
-	char *mem = oom_map_huge(HUGE_SIZE);
+	char *mem = map_huge(HUGE_SIZE);
 
 	/* Move its end off the boundary of a huge page. */
 	return mem ? munmap(mem + HUGE_SIZE - psize(), psize()) : -1;
@@ -355,7 +343,7 @@ TEST_F_TIMEOUT(contract, splits_no_huge_page, OOM_TEST_TIMEOUT_S)
 		SKIP(return, "no thp_split_pmd in /proc/vmstat");
 	/* Others may split some, but not in each round. */
 	for (round = 0; round < MAX_ROUNDS && splits; round++) {
-		victim = oom_start_killed(&self->cg, map_huge, NULL);
+		victim = oom_start_killed(&self->cg, map_huge_victim, NULL);
 		ASSERT_GT(victim, 0);
 		if (oom_read_proc(victim, "smaps_rollup", "AnonHugePages:") <
 		    HUGE_SIZE / 2 >> 10)

@@ -8,6 +8,7 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <linux/mman.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -34,9 +35,10 @@
 /* In memory that all processes of a test share. */
 struct race {
 	struct oom_cgroups cg;
-	char *(*map)(size_t size);
+	char *area;		/* for victims: mapped once, and touched by each of them */
+	bool huge, locked;
 	int nr_sharers;
-	char *mem;		/* in the victim */
+	char *mem;		/* in a small victim */
 	pid_t users[MAX_USERS];	/* the processes that have the mm */
 	int pidfds[MAX_USERS];
 	int nr_users;
@@ -51,34 +53,6 @@ struct race {
 	} releasers[2];
 	long nr_ok, nr_ooms;	/* of all rounds */
 };
-
-/* Only every fourth page, because page faults take most of a round. */
-static char *touch_some(char *mem, size_t size)
-{
-	if (mem)
-		oom_touch(mem, size, 4 * psize());
-	return mem;
-}
-
-static char *map_one_vma(size_t size)
-{
-	return touch_some(oom_map_vmas(size, 1), size);
-}
-
-/* Mapped once, by the parent: a debug kernel looks at all VMAs to split one. */
-static char *small_vmas;
-
-static char *touch_small_vmas(size_t size)
-{
-	return touch_some(small_vmas, size);
-}
-
-static char *map_locked(size_t size)
-{
-	char *mem = oom_map_vmas(size, 1);
-
-	return mem && !mlock2(mem, size, MLOCK_ONFAULT) ? touch_some(mem, size) : NULL;
-}
 
 /* Returns 0, or a result that process_mrelease() must not have. */
 static void *release_all(void *arg)
@@ -203,7 +177,14 @@ static int start_users(void *arg)
 	int i;
 
 	race->users[0] = getpid();
-	if (!race->map(VICTIM_SIZE) || oom_set_score_adj(1000))
+	if (race->locked && mlock2(race->area, VICTIM_SIZE, MLOCK_ONFAULT))
+		return -1;
+	/* Only every fourth page, because page faults take most of a round. */
+	oom_touch(race->area, VICTIM_SIZE, 4 * psize());
+	/* It may fail, for want of memory, say. */
+	if (race->huge)
+		madvise(race->area, VICTIM_SIZE, MADV_COLLAPSE);
+	if (oom_set_score_adj(1000))
 		return -1;
 	for (i = 1; i < race->nr_users; i++) {
 		race->users[i] = oom_share_mm(oom_wait_for_kill, 0, NULL);
@@ -254,8 +235,8 @@ FIXTURE(mrelease_race)
 
 FIXTURE_VARIANT(mrelease_race)
 {
-	bool exited;
-	char *(*map)(size_t size);
+	size_t vma_pages;
+	bool exited, huge, locked;
 	int nr_sharers;
 };
 
@@ -264,34 +245,31 @@ FIXTURE_VARIANT_ADD(mrelease_race, exited)
 	.exited = true,
 };
 
-FIXTURE_VARIANT_ADD(mrelease_race, one_vma)
-{
-	.map = map_one_vma,
-};
+FIXTURE_VARIANT_ADD(mrelease_race, one_vma) {};
 
 FIXTURE_VARIANT_ADD(mrelease_race, small_vmas)
 {
-	.map = touch_small_vmas,
+	.vma_pages = 16,
 };
 
 FIXTURE_VARIANT_ADD(mrelease_race, thp)
 {
-	.map = oom_map_huge,
+	.huge = true,
 };
 
 FIXTURE_VARIANT_ADD(mrelease_race, mlocked)
 {
-	.map = map_locked,
+	.locked = true,
 };
 
 FIXTURE_VARIANT_ADD(mrelease_race, sharers)
 {
-	.map = map_one_vma,
 	.nr_sharers = NR_SHARERS,
 };
 
-OOM_FIXTURE_SETUP(mrelease_race, race.cg, OOM_FREEZER | OOM_USERFAULTFD |
-		  (oom_no_global() ? 0 : OOM_GLOBAL));
+OOM_TEARDOWN(mrelease_race, &self->race.cg)
+OOM_SETUP(mrelease_race, &self->race.cg, OOM_FREEZER | OOM_USERFAULTFD |
+		  (oom_no_global() ? 0 : OOM_GLOBAL))
 
 TEST_F_TIMEOUT(mrelease_race, exit, RACE_TIMEOUT_S)
 {
@@ -299,16 +277,17 @@ TEST_F_TIMEOUT(mrelease_race, exit, RACE_TIMEOUT_S)
 	long long end = now_ms() + 1000 * seconds;
 	struct race *race = &self->race;
 	unsigned long huge = read_pmd_pagesize();
+	size_t nr_vmas = variant->vma_pages ? VICTIM_SIZE / psize() / variant->vma_pages : 1;
 	long nr;
 
-	if (variant->map == oom_map_huge && (!huge || VICTIM_SIZE % huge))
+	if (variant->huge && (!huge || VICTIM_SIZE % huge))
 		SKIP(return, "no huge pages, or too large ones");
-	if (variant->map == touch_small_vmas) {
-		/* 512 VMAs with pages of 4 KiB */
-		small_vmas = oom_map_vmas(VICTIM_SIZE, VICTIM_SIZE / psize() / 16);
-		ASSERT_NE(small_vmas, NULL);
-	}
-	race->map = variant->map;
+	race->area = oom_map_vmas(VICTIM_SIZE, nr_vmas);
+	ASSERT_NE(race->area, NULL);
+	if (variant->huge)
+		ASSERT_EQ(madvise(race->area, VICTIM_SIZE, MADV_HUGEPAGE), 0);
+	race->huge = variant->huge;
+	race->locked = variant->locked;
 	race->nr_sharers = variant->nr_sharers;
 	ASSERT_TRUE(seconds > 0 && seconds < RACE_TIMEOUT_S)
 		TH_LOG("OOM_RACE_SECONDS is no number below %d", RACE_TIMEOUT_S);

@@ -32,7 +32,6 @@
 #define NR_STUCK 10
 /* A task that needs more memory needs a few charges. */
 #define MOST_OOMS 10
-#define NR_FORKERS 4
 /* A charge has the CPU keep what it does not need; a new limit needs that much. */
 #define STOCK_PAGES (OOM_STOCK_PAGES * 5 / 8)
 #define NR_ROUNDS 3
@@ -40,7 +39,6 @@
 FIXTURE(exits)
 {
 	struct oom_cgroups cg;
-	atomic_int thread;
 	atomic_int victim;
 	atomic_bool stuck;	/* the writer of the pipe */
 	atomic_bool busy;	/* the CPU */
@@ -50,7 +48,8 @@ FIXTURE(exits)
 	int pipe[2], uffd, cpu;
 };
 
-OOM_FIXTURE_SETUP(exits, cg, 0);
+OOM_TEARDOWN(exits, &self->cg)
+OOM_SETUP(exits, &self->cg, 0)
 
 static int map_shared_victim(void *unused)
 {
@@ -88,27 +87,20 @@ static int fill_pipes(void *unused)
 	return oom_set_score_adj(1000);
 }
 
-/* Lower the limit, again and again: each time, one victim has enough. */
-static void check_limits(struct __test_metadata *_metadata,
-			 FIXTURE_DATA(exits) * self, int (*victim)(void *arg))
-{
-	ASSERT_EQ(oom_start_bystanders(&self->cg), 0);
-	ASSERT_EQ(oom_lower_limits(&self->cg, NR_ROUNDS, victim, NEEDED_SIZE), 0);
-}
-
+/* Each time, the victim has enough. */
 TEST_F_TIMEOUT(exits, shared_memory, OOM_TEST_TIMEOUT_S)
 {
-	check_limits(_metadata, self, map_shared_victim);
+	EXPECT_EQ(oom_lower_limits(&self->cg, NR_ROUNDS, map_shared_victim, NEEDED_SIZE), 0);
 }
 
 TEST_F_TIMEOUT(exits, memfd, OOM_TEST_TIMEOUT_S)
 {
-	check_limits(_metadata, self, fill_memfd);
+	EXPECT_EQ(oom_lower_limits(&self->cg, NR_ROUNDS, fill_memfd, NEEDED_SIZE), 0);
 }
 
 TEST_F_TIMEOUT(exits, pipes, OOM_TEST_TIMEOUT_S)
 {
-	check_limits(_metadata, self, fill_pipes);
+	EXPECT_EQ(oom_lower_limits(&self->cg, NR_ROUNDS, fill_pipes, NEEDED_SIZE), 0);
 }
 
 /* RCU frees these. */
@@ -116,13 +108,13 @@ TEST_F_TIMEOUT(exits, page_tables, OOM_TEST_TIMEOUT_S)
 {
 	if (oom_no_sparse_victim())
 		SKIP(return, "%s", oom_no_sparse_victim());
-	check_limits(_metadata, self, oom_map_sparse_victim);
+	EXPECT_EQ(oom_lower_limits(&self->cg, NR_ROUNDS, oom_map_sparse_victim, NEEDED_SIZE), 0);
 }
 
 /* However often the kernel has to look whether there is memory now. */
 TEST_F_TIMEOUT(exits, limit_is_one_oom, OOM_TEST_TIMEOUT_S)
 {
-	check_limits(_metadata, self, oom_map_victim);
+	EXPECT_EQ(oom_lower_limits(&self->cg, NR_ROUNDS, oom_map_victim, NEEDED_SIZE), 0);
 	EXPECT_EQ(oom_event(&self->cg, "oom "), NR_ROUNDS);
 }
 
@@ -171,7 +163,7 @@ static void check_killed(struct __test_metadata *_metadata,
 	ASSERT_EQ(oom_start_bystanders(&self->cg), 0);
 	self->needed = needed;
 	while (rounds--) {
-		ASSERT_EQ(cg_write(cg->memcg, "memory.max", "max"), 0);
+		ASSERT_EQ(cg_write(cg->limited, "memory.max", "max"), 0);
 		self->victim = oom_start(cg, setup, self);
 		ASSERT_GT(self->victim, 0);
 		cg->ready = false;
@@ -215,26 +207,16 @@ static void check_oom(struct __test_metadata *_metadata,
 	EXPECT_EQ(oom_event(&self->cg, "oom_kill "), kills + 1);
 }
 
-static int fork_forever(const char *cgroup, void *arg)
+static int fork_forever(const char *cgroup, void *pause_ns)
 {
-	struct timespec pause = { .tv_nsec = (long)arg * 4000000 };
-	pid_t pid;
-
-	for (;;) {
-		pid = fork();
-		if (!pid)
-			_exit(0);
-		waitpid(pid, NULL, 0);
-		if (arg)
-			nanosleep(&pause, NULL);
-	}
+	return oom_fork_forever(pause_ns);
 }
 
 static void check_forkers(struct __test_metadata *_metadata,
-			  FIXTURE_DATA(exits) * self, int nr, long pause)
+			  FIXTURE_DATA(exits) * self, int nr, long pause_ns)
 {
 	while (nr--)
-		ASSERT_GT(cg_run_nowait(self->cg.memcg, fork_forever, (void *)pause), 0);
+		ASSERT_GT(cg_run_nowait(self->cg.memcg, fork_forever, (void *)pause_ns), 0);
 	check_oom(_metadata, self, 0, 2 * PUT_OFF_MS);
 	check_oom(_metadata, self, 0, 2 * PUT_OFF_MS);
 }
@@ -242,13 +224,13 @@ static void check_forkers(struct __test_metadata *_metadata,
 /* Somebody exits all the time: the kill is put off once, and not for ever. */
 TEST_F_TIMEOUT(exits, storm, OOM_TEST_TIMEOUT_S)
 {
-	check_forkers(_metadata, self, NR_FORKERS, 0);
+	check_forkers(_metadata, self, 4, 0);
 }
 
 /* Somebody exits every few jiffies: some searches meet that, and some do not. */
 TEST_F_TIMEOUT(exits, drizzle, OOM_TEST_TIMEOUT_S)
 {
-	check_forkers(_metadata, self, 1, 2);
+	check_forkers(_metadata, self, 1, 8000000);
 }
 
 /*
@@ -340,36 +322,32 @@ TEST_F_TIMEOUT(exits, stuck_exits, OOM_TEST_TIMEOUT_S)
 	EXPECT_LE(oom_event(&self->cg, "oom "), MOST_OOMS);
 }
 
-static int exit_stuck_thread(void *arg)
+/* Only this thread has the file. */
+static int exit_stuck_main_thread(void *arg)
 {
 	FIXTURE_DATA(exits) * self = arg;
 
-	if (!unshare(CLONE_FILES) && open_pipe(self) >= 0)
-		self->thread = syscall(__NR_gettid);
+	if (oom_set_score_adj(-1000) || oom_start_thread() < 0 || open_pipe(self))
+		return -1;
+	self->cg.ready = true;
 	poll_until(self->stuck);
 	return syscall(__NR_exit, 0);
-}
-
-static int start_stuck_thread(void *arg)
-{
-	FIXTURE_DATA(exits) * self = arg;
-
-	return oom_set_score_adj(-1000) ||
-	       oom_share_mm(exit_stuck_thread, CLONE_THREAD | CLONE_SIGHAND |
-			    CLONE_FILES, self) < 0 || !poll_until(self->thread);
 }
 
 /* One thread is stuck in its exit, but the other one is alive: nobody waits. */
 TEST_F_TIMEOUT(exits, live_process, OOM_TEST_TIMEOUT_S)
 {
+	pid_t pid;
+
 	if (!oom_stuck_page(&self->uffd))
 		SKIP(return, "no userfaultfd (CONFIG_USERFAULTFD)");
 	ASSERT_EQ(pipe(self->pipe), 0);
-	ASSERT_GT(oom_start(&self->cg, start_stuck_thread, self), 0);
+	pid = oom_start(&self->cg, exit_stuck_main_thread, self);
+	ASSERT_GT(pid, 0);
 	ASSERT_GT(oom_start(&self->cg, stuck_writer, self), 0);
 	self->stuck = true;
-	ASSERT_TRUE(poll_until(!has_mm(self->thread) &&
-			       !proc_read_strstr(self->thread, false, "status", "State:\tD")));
+	ASSERT_TRUE(poll_until(!has_mm(pid) &&
+			       !proc_read_strstr(pid, false, "status", "State:\tD")));
 	check_oom(_metadata, self, 0, SOON_MS);
 }
 
@@ -395,7 +373,6 @@ TEST_F_TIMEOUT(exits, nobody_to_kill, OOM_TEST_TIMEOUT_S)
 	ASSERT_EQ(oom_set_limit(cg, cg_read_long(cg->memcg, "memory.current") +
 				OOM_FREE_SIZE), 0);
 	ASSERT_EQ(cg_run(cg->memcg, fill_at_limit, self), 0);
-	TH_LOG("%ld ms", self->ms);
 	EXPECT_LT(self->ms, SOON_MS);
 	EXPECT_EQ(oom_event(cg, "oom_kill "), 0);
 }
@@ -414,8 +391,7 @@ TEST_F_TIMEOUT(exits, group_counted_once, OOM_TEST_TIMEOUT_S)
 	ASSERT_EQ(ptrace(PTRACE_SEIZE, pid, 0, PTRACE_O_TRACEEXIT), 0);
 	ASSERT_EQ(cg_write(cg->memcg, "memory.oom.group", "1"), 0);
 	ASSERT_EQ(oom_set_limit(cg, OOM_LEFT_SIZE), 0);
-	EXPECT_TRUE(poll_until(oom_is_dead(cg->bystanders[0])));
-	EXPECT_TRUE(poll_until(oom_is_dead(cg->bystanders[1])));
+	EXPECT_TRUE(poll_until(oom_is_dead(cg->bystanders[0]) && oom_is_dead(cg->bystanders[1])));
 	EXPECT_EQ(oom_event(cg, "oom_kill "), 3);
 	EXPECT_EQ(oom_event(cg, "oom_group_kill "), 1);
 }
@@ -424,10 +400,9 @@ TEST_F_TIMEOUT(exits, group_counted_once, OOM_TEST_TIMEOUT_S)
 TEST_F_TIMEOUT(exits, killed_without_main_thread, OOM_TEST_TIMEOUT_S)
 {
 	struct oom_cgroups *cg = &self->cg;
+	pid_t pid = oom_start(cg, oom_exit_main_thread, cg);
 	int status;
-	pid_t pid;
 
-	pid = oom_start(cg, oom_exit_main_thread, cg);
 	ASSERT_GT(pid, 0);
 	ASSERT_TRUE(poll_until(!proc_read_strstr(pid, false, "status", "State:\tZ")));
 	/* It stops before it lets go of its mm. */
@@ -446,11 +421,9 @@ TEST_F_TIMEOUT(exits, waits_on_one_cpu, OOM_TEST_TIMEOUT_S)
 	struct oom_cgroups *cg = &self->cg;
 
 	ASSERT_EQ(oom_use_cpu(sched_getcpu()), 0);
-	ASSERT_EQ(oom_start_bystanders(cg), 0);
 	if (sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &param))
 		SKIP(return, "no SCHED_FIFO (CONFIG_RT_GROUP_SCHED)");
 	EXPECT_EQ(oom_lower_limits(cg, 1, oom_map_victim, NEEDED_SIZE), 0);
-	TH_LOG("%ld ms", cg->waited_ms);
 	EXPECT_LT(cg->waited_ms, SOON_MS);
 }
 

@@ -12,7 +12,6 @@
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -38,8 +37,20 @@ FIXTURE(oom)
 	struct oom_test test;
 };
 
-OOM_FIXTURE_VARIANTS(oom);
-OOM_FIXTURE_SETUP(oom, test.cg, variant->needs | OOM_FREEZER | OOM_USERFAULTFD);
+FIXTURE_VARIANT(oom)
+{
+	int needs;
+};
+
+FIXTURE_VARIANT_ADD(oom, global)
+{
+	.needs = OOM_GLOBAL,
+};
+
+FIXTURE_VARIANT_ADD(oom, memcg) {};
+
+OOM_TEARDOWN(oom, &self->test.cg)
+OOM_SETUP(oom, &self->test.cg, variant->needs | OOM_FREEZER | OOM_USERFAULTFD)
 
 /* Only a memory cgroup kills until it has what is asked for. */
 FIXTURE(oom_memcg)
@@ -47,7 +58,8 @@ FIXTURE(oom_memcg)
 	struct oom_test test;
 };
 
-OOM_FIXTURE_SETUP(oom_memcg, test.cg, OOM_FREEZER);
+OOM_TEARDOWN(oom_memcg, &self->test.cg)
+OOM_SETUP(oom_memcg, &self->test.cg, OOM_FREEZER)
 
 static int map_shared_victim(void)
 {
@@ -145,9 +157,7 @@ static int freeze_vfork_child(void *arg)
 	if (test->sharer_stays ? oom_set_score_adj(0) :
 				 cg_enter_current(test->cg.outside))
 		return 1;
-	if (cg_enter_current(test->cg.frozen))
-		return 1;
-	return oom_ready(&test->cg);
+	return cg_enter_current(test->cg.frozen) ? 1 : oom_ready(&test->cg);
 }
 
 static int vfork_parent(void *arg)
@@ -243,10 +253,7 @@ static int map_sleepy_main_thread(void *unused)
  */
 TEST_F_TIMEOUT(oom_memcg, exiting_victim, OOM_TEST_TIMEOUT_S)
 {
-	struct oom_cgroups *cg = &self->test.cg;
-
-	ASSERT_EQ(oom_start_bystanders(cg), 0);
-	EXPECT_EQ(oom_lower_limits(cg, 6, oom_map_victim, OOM_FREE_SIZE), 0);
+	EXPECT_EQ(oom_lower_limits(&self->test.cg, 6, oom_map_victim, OOM_FREE_SIZE), 0);
 }
 
 /* The same for the last thread of a victim: a search finds the main thread. */
@@ -254,7 +261,6 @@ TEST_F_TIMEOUT(oom_memcg, exiting_last_thread, OOM_TEST_TIMEOUT_S)
 {
 	struct oom_cgroups *cg = &self->test.cg;
 
-	ASSERT_EQ(oom_start_bystanders(cg), 0);
 	EXPECT_EQ(oom_lower_limits(cg, 5, oom_exit_main_thread, OOM_FREE_SIZE), 0);
 	EXPECT_EQ(oom_lower_limits(cg, 5, map_sleepy_main_thread, OOM_FREE_SIZE), 0);
 }
@@ -283,10 +289,7 @@ static int map_private_victim(void *arg)
 /* The same if nearly all of the victim's memory is needed. */
 TEST_F_TIMEOUT(oom_memcg, exiting_private_victim, OOM_TEST_TIMEOUT_S)
 {
-	struct oom_cgroups *cg = &self->test.cg;
-
-	ASSERT_EQ(oom_start_bystanders(cg), 0);
-	EXPECT_EQ(oom_lower_limits(cg, 10, map_private_victim,
+	EXPECT_EQ(oom_lower_limits(&self->test.cg, 10, map_private_victim,
 				   OOM_VICTIM_SIZE - OOM_LEFT_SIZE), 0);
 }
 
@@ -329,19 +332,18 @@ static void *wait_for_victim(void *arg)
 static void check_bystanders(struct __test_metadata *_metadata,
 			     struct oom_test *test, bool zombie)
 {
-	pid_t frozen;
+	pid_t *bystanders = test->cg.bystanders;
 	pthread_t thread;
 
 	ASSERT_EQ(oom_start_bystanders(&test->cg), 0);
-	frozen = test->cg.bystanders[1];
 	test->sharer_stays = true;
 	ASSERT_GT(oom_start(&test->cg, vfork_parent, test), 0);
-	ASSERT_EQ(oom_freeze(&test->cg, frozen), 0);
+	ASSERT_EQ(oom_freeze(&test->cg, bystanders[1]), 0);
 	if (!zombie)
 		ASSERT_EQ(pthread_create(&thread, NULL, wait_for_victim, test), 0);
 
 	check_oom(_metadata, test, 1, 2 * OOM_BYSTANDER_SIZE + OOM_LEFT_SIZE);
-	EXPECT_EQ(proc_read_strstr(frozen, false, "status", "State:\tD"), 0);
+	EXPECT_EQ(proc_read_strstr(bystanders[1], false, "status", "State:\tD"), 0);
 }
 
 TEST_F_TIMEOUT(oom_memcg, bystanders_live, OOM_TEST_TIMEOUT_S)
@@ -364,7 +366,6 @@ static long kernel_memory(struct oom_cgroups *cg)
 /* What the reaper empties is of no use to a victim that cannot exit. */
 TEST_F_TIMEOUT(oom, page_tables, OOM_TEST_TIMEOUT_S)
 {
-	long size = OOM_VICTIM_SIZE;
 	struct oom_cgroups *cg = &self->test.cg;
 	pid_t victim;
 
@@ -375,13 +376,13 @@ TEST_F_TIMEOUT(oom, page_tables, OOM_TEST_TIMEOUT_S)
 	victim = oom_start(cg, oom_map_sparse_victim, NULL);
 	ASSERT_GT(victim, 0);
 	ASSERT_GT(oom_start_stuck_reader(cg, victim), 0);
-	ASSERT_TRUE(poll_until(kernel_memory(cg) >= size));
+	ASSERT_TRUE(poll_until(kernel_memory(cg) >= OOM_VICTIM_SIZE));
 
 	ASSERT_GE(oom_force(cg), 0);
 	EXPECT_EQ(oom_event(cg, "oom_kill "), 1);
 	/* RCU frees them, and the figure may be 2 s late. */
-	EXPECT_TRUE(poll_for(5000, kernel_memory(cg) <= size / 20))
-		TH_LOG("%ld of %ld bytes left", kernel_memory(cg), size);
+	EXPECT_TRUE(poll_for(5000, kernel_memory(cg) <= OOM_VICTIM_SIZE / 20))
+		TH_LOG("%ld of %ld bytes left", kernel_memory(cg), OOM_VICTIM_SIZE);
 }
 
 TEST_HARNESS_MAIN

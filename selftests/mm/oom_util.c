@@ -5,7 +5,6 @@
 #include <glob.h>
 #include <limits.h>
 #include <linux/futex.h>
-#include <linux/mman.h>
 #include <linux/userfaultfd.h>
 #include <poll.h>
 #include <pthread.h>
@@ -18,8 +17,10 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include "../clone3/clone3_selftests.h"
 #include "cgroup_util.h"
 #include "vm_util.h"
 #include "oom_util.h"
@@ -35,6 +36,7 @@ static void undo(struct oom_cgroups *cg)
 		oom_thaw(cg);
 	/* It kills whoever is left, and tries again until they are gone. */
 	cg_destroy(cg->memcg);
+	cg_destroy(cg->limited);
 	if (cg->frozen)
 		cg_destroy(cg->frozen);
 	cg_write_numeric("/proc/sys/vm", "oom_dump_tasks", cg->dump_tasks);
@@ -140,17 +142,15 @@ static const char *missing(int needs)
 
 /*
  * What CPUs have in stock counts as used, and is given back in an OOM. With too
- * many CPUs there would be no OOM: use so many that they have 4 MiB, or two.
+ * many CPUs there would be no OOM: use so many that they have 8 MiB.
  */
 static int use_few_cpus(void)
 {
-	int most = 4 * MiB / (OOM_STOCK_PAGES * psize()), nr = 0, i;
+	int most = 8 * MiB / (OOM_STOCK_PAGES * psize()), nr = 0, i;
 	cpu_set_t set;
 
 	if (sched_getaffinity(0, sizeof(set), &set))
 		return -1;
-	if (most < 2)
-		most = 2;
 	for (i = 0; i < CPU_SETSIZE; i++)
 		if (CPU_ISSET(i, &set) && ++nr > most)
 			CPU_CLR(i, &set);
@@ -166,7 +166,8 @@ int oom_cgroups_create(struct oom_cgroups *cg, int needs, const char **why)
 		return KSFT_SKIP;
 
 	cg->outside = cg_name(root, "oom_test_outside");
-	cg->memcg = cg_name(root, "oom_test");
+	cg->limited = cg_name(root, "oom_test");
+	cg->memcg = cg_name(cg->limited, "inner");
 	if (needs & OOM_FREEZER)
 		cg->frozen = cg_name("/tmp", "oom_test");
 	*why = "cannot prepare for the OOM killer";
@@ -183,6 +184,8 @@ int oom_cgroups_create(struct oom_cgroups *cg, int needs, const char **why)
 	*why = "cannot make the cgroups";
 	/* It stays on: others may have begun to use it when the test ends. */
 	if (cg_write(root, "cgroup.subtree_control", "+memory") ||
+	    cg_create(cg->limited) ||
+	    cg_write(cg->limited, "cgroup.subtree_control", "+memory") ||
 	    cg_create(cg->memcg) || (cg->frozen && cg_create(cg->frozen)))
 		return KSFT_FAIL;
 	return KSFT_PASS;
@@ -253,6 +256,24 @@ pid_t oom_start_thread(void)
 	return oom_share_mm(oom_wait_for_kill, CLONE_THREAD | CLONE_SIGHAND, NULL);
 }
 
+int oom_fork_forever(void *pause_ns)
+{
+	struct timespec pause = { .tv_nsec = (long)pause_ns };
+	struct __clone_args args = { .exit_signal = SIGCHLD };
+
+	for (;;) {
+		/* libc's fork() writes to memory. */
+		pid_t pid = sys_clone3(&args, sizeof(args));
+
+		if (!pid)
+			_exit(0);
+		if (pid > 0)
+			waitpid(pid, NULL, 0);
+		if (pause_ns)
+			nanosleep(&pause, NULL);
+	}
+}
+
 int oom_own_futex(atomic_uint *futex)
 {
 	static struct robust_list_head head;
@@ -300,8 +321,8 @@ int oom_thaw(struct oom_cgroups *cg)
 int oom_set_limit(struct oom_cgroups *cg, size_t bytes)
 {
 	/* Swap would only put the OOM off; without swap there is no file. */
-	cg_write(cg->memcg, "memory.swap.max", "0");
-	return cg_write_numeric(cg->memcg, "memory.max", bytes);
+	cg_write(cg->limited, "memory.swap.max", "0");
+	return cg_write_numeric(cg->limited, "memory.max", bytes);
 }
 
 long oom_lower_limits(struct oom_cgroups *cg, int nr, int (*setup)(void *arg), size_t bytes)
@@ -310,8 +331,10 @@ long oom_lower_limits(struct oom_cgroups *cg, int nr, int (*setup)(void *arg), s
 	long long start;
 	pid_t pid;
 
+	if (!cg->bystanders[0] && oom_start_bystanders(cg))
+		return -1;
 	while (nr--) {
-		if (cg_write(cg->memcg, "memory.max", "max"))
+		if (cg_write(cg->limited, "memory.max", "max"))
 			return -1;
 		pid = oom_start(cg, setup, cg);
 		if (pid < 0 || !poll_until(proc_read_strstr(pid, false, "oom_score_adj", "-1000")))
@@ -328,7 +351,7 @@ long oom_lower_limits(struct oom_cgroups *cg, int nr, int (*setup)(void *arg), s
 
 long oom_event(struct oom_cgroups *cg, const char *name)
 {
-	return cg_read_key_long(cg->memcg, "memory.events", name) +
+	return cg_read_key_long(cg->limited, "memory.events", name) +
 	       cg_read_key_long(cg->outside, "memory.events", name);
 }
 
@@ -414,32 +437,26 @@ char *oom_map_vmas(size_t size, size_t nr)
 	return mem;
 }
 
-char *oom_map_huge(size_t size)
-{
-	char *mem = aligned_alloc(read_pmd_pagesize(), size);
-
-	if (!mem || madvise(mem, size, MADV_HUGEPAGE))
-		return NULL;
-	oom_touch(mem, size, psize());
-	/* It may fail, for want of memory, say. */
-	madvise(mem, size, MADV_COLLAPSE);
-	return mem;
-}
-
 /* What one page table maps: it has an entry of the size of a long for each page. */
 static size_t table_span(void)
 {
 	return psize() * (psize() / sizeof(long));
 }
 
+static char *map_zeroes(size_t size)
+{
+	char *mem = mmap(NULL, size, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	return mem == MAP_FAILED ? NULL : mem;
+}
+
 /* Have @bytes of page tables: each of them maps the zero page once. */
 static char *map_sparse(size_t bytes)
 {
 	size_t nr = bytes / psize(), size = nr * table_span();
-	char *mem = mmap(NULL, size, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS |
-			 MAP_NORESERVE, -1, 0);
+	char *mem = map_zeroes(size);
 
-	if (mem == MAP_FAILED)
+	if (!mem)
 		return NULL;
 	madvise(mem, size, MADV_NOHUGEPAGE);
 	force_read_pages(mem, nr, table_span());
@@ -449,12 +466,9 @@ static char *map_sparse(size_t bytes)
 const char *oom_no_sparse_victim(void)
 {
 	size_t size = OOM_VICTIM_SIZE / psize() * table_span();
-	char *mem;
+	char *mem = sizeof(long) < 8 ? NULL : map_zeroes(size);
 
-	if (sizeof(long) < 8)
-		return "needs 64 bits";
-	mem = mmap(NULL, size, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (mem == MAP_FAILED)
+	if (!mem)
 		return "the address space is too small for page tables of 64 MiB";
 	munmap(mem, size);
 	return NULL;

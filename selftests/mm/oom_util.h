@@ -58,7 +58,8 @@
  * they do in a fixture with FIXTURE_TEARDOWN_PARENT().
  */
 struct oom_cgroups {
-	char *memcg;		/* version 2, for the memory limit */
+	char *memcg;		/* version 2 */
+	char *limited;		/* its parent, which gets the limit */
 	char *outside;		/* version 2, without a limit */
 	char *frozen;		/* version 1 freezer */
 	bool global;		/* OOM_GLOBAL */
@@ -93,40 +94,32 @@ const char *oom_no_memory(size_t bytes);
 int oom_cgroups_create(struct oom_cgroups *cg, int needs, const char **why);
 /* For the teardown in the parent: wait until the guard is done. */
 bool oom_cgroups_undone(struct oom_cgroups *cg);
-/* The variants of a fixture that tests both OOM killers. */
-#define OOM_FIXTURE_VARIANTS(fixture)					\
-FIXTURE_VARIANT(fixture)						\
-{									\
-	int needs;							\
-};									\
-									\
-FIXTURE_VARIANT_ADD(fixture, global)					\
-{									\
-	.needs = OOM_GLOBAL,						\
-};									\
-									\
-FIXTURE_VARIANT_ADD(fixture, memcg)					\
-{									\
-	.needs = 0,							\
-}
-
-/* The setup and the teardown of a fixture with such a @cg; @needs may use variant. */
-#define OOM_FIXTURE_SETUP(fixture, cg, needs)				\
-FIXTURE_TEARDOWN_PARENT(fixture)					\
-{									\
-	EXPECT_TRUE(oom_cgroups_undone(&self->cg));			\
-}									\
-									\
+/*
+ * A fixture's setup, and its teardown, which waits for the guard in the parent.
+ * checkpatch.pl takes each for a statement, unless it begins with a declaration.
+ */
+#define OOM_SETUP(fixture, cg, needs)					\
+struct oom_cgroups;							\
 FIXTURE_SETUP(fixture)							\
 {									\
+	struct oom_cgroups *oom_cg = (cg);				\
 	const char *why = "";						\
-	int ret = oom_cgroups_create(&self->cg, needs, &why);		\
+	int ret = oom_cgroups_create(oom_cg, needs, &why);		\
 									\
 	if (ret == KSFT_SKIP) {						\
 		SKIP(, "%s", why);					\
 	} else {							\
 		ASSERT_EQ(ret, KSFT_PASS) TH_LOG("%s", why);		\
 	}								\
+}
+
+#define OOM_TEARDOWN(fixture, cg)					\
+struct oom_cgroups;							\
+FIXTURE_TEARDOWN_PARENT(fixture)					\
+{									\
+	struct oom_cgroups *oom_cg = (cg);				\
+									\
+	EXPECT_TRUE(oom_cgroups_undone(oom_cg));			\
 }
 
 /*
@@ -147,6 +140,8 @@ int oom_start_bystanders(struct oom_cgroups *cg);
 pid_t oom_share_mm(int (*fn)(void *arg), int flags, void *arg);
 /* Start a thread that waits to be killed. Returns its TID, or -1. */
 pid_t oom_start_thread(void);
+/* Fork processes that exit at once. It can be used in shared memory. */
+int oom_fork_forever(void *pause_ns);
 /* Have the caller be the owner of a robust futex that somebody waits for. */
 int oom_own_futex(atomic_uint *futex);
 int oom_set_score_adj(int adj);
@@ -159,11 +154,11 @@ int oom_thaw(struct oom_cgroups *cg);
 
 int oom_set_limit(struct oom_cgroups *cg, size_t bytes);
 /*
- * Start a victim with setup(cg), and lower the limit, so that @bytes of it are
- * needed, @nr times. Returns how many others were killed, or -1.
+ * With two bystanders: start a victim with setup(cg), and lower the limit, so that
+ * @bytes of it are needed, @nr times. Returns how many others were killed, or -1.
  */
 long oom_lower_limits(struct oom_cgroups *cg, int nr, int (*setup)(void *arg), size_t bytes);
-/* What both version 2 cgroups have counted; @name is that in memory.events. */
+/* What the version 2 cgroups have counted; @name is that in memory.events. */
 long oom_event(struct oom_cgroups *cg, const char *name);
 /*
  * Private and shared memory in cg->memcg, in bytes. It does not include what CPUs
@@ -188,8 +183,6 @@ long oom_touch(char *mem, size_t size, size_t step);
 char *oom_map(size_t size);
 /* Map such memory as @nr VMAs, and do not touch it. */
 char *oom_map_vmas(size_t size, size_t nr);
-/* Map private memory with huge pages, if there are any. */
-char *oom_map_huge(size_t size);
 /*
  * For oom_start(): map memory, and be the OOM killer's first or second choice. A
  * sparse victim has page tables, of OOM_VICTIM_SIZE, and nothing else.

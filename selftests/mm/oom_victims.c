@@ -47,8 +47,20 @@ FIXTURE(victims)
 	atomic_bool not_allowed;
 };
 
-OOM_FIXTURE_VARIANTS(victims);
-OOM_FIXTURE_SETUP(victims, cg, variant->needs | OOM_FREEZER | OOM_USERFAULTFD);
+FIXTURE_VARIANT(victims)
+{
+	int needs;
+};
+
+FIXTURE_VARIANT_ADD(victims, global)
+{
+	.needs = OOM_GLOBAL,
+};
+
+FIXTURE_VARIANT_ADD(victims, memcg) {};
+
+OOM_TEARDOWN(victims, &self->cg)
+OOM_SETUP(victims, &self->cg, variant->needs | OOM_FREEZER | OOM_USERFAULTFD)
 
 /* Without a process in cg->memcg; a memory cgroup waits until the memory is back. */
 static int oom_from_outside(struct oom_cgroups *cg)
@@ -68,7 +80,7 @@ static int threaded_futex_owner(void *arg)
 	return oom_start_thread() < 0 || oom_start_thread() < 0 || futex_owner(arg);
 }
 
-/* The victim exits at once, and who waits for its futex is told that it died. */
+/* The victim exits at once, and a task that waits for its futex is told. */
 static void check_no_delay(struct __test_metadata *_metadata,
 			   FIXTURE_DATA(victims) * self, pid_t victim)
 {
@@ -76,7 +88,6 @@ static void check_no_delay(struct __test_metadata *_metadata,
 
 	ASSERT_GT(victim, 0);
 	ms = oom_force(&self->cg);
-	TH_LOG("%ld ms", ms);
 	ASSERT_GE(ms, 0);
 	ASSERT_LT(ms, OOM_DELAYED_MS);
 	EXPECT_TRUE(poll_for(OOM_DELAYED_MS, oom_is_dead(victim)));
@@ -178,21 +189,11 @@ static int nr_present(int pagemap, char *mem)
 	       !!(pagemap_get_entry(pagemap, last) & PM_PRESENT);
 }
 
-static void check_mapping(struct __test_metadata *_metadata,
-			  FIXTURE_DATA(victims) * self, int pagemap, size_t i)
-{
-	int nr = mappings[i].stays ? 2 : 0;
-
-	if (self->mem[i])
-		EXPECT_TRUE(poll_until(nr_present(pagemap, self->mem[i]) == nr))
-			TH_LOG("%s", mappings[i].name);
-}
-
 /* The reaper takes what is private, and leaves what others may share. */
 TEST_F_TIMEOUT(victims, mapping_kinds, OOM_TEST_TIMEOUT_S)
 {
 	pid_t victim = oom_start(&self->cg, map_all_kinds, self);
-	int pagemap;
+	int pagemap, stays;
 	size_t i;
 
 	ASSERT_GT(victim, 0);
@@ -210,12 +211,12 @@ TEST_F_TIMEOUT(victims, mapping_kinds, OOM_TEST_TIMEOUT_S)
 
 	ASSERT_GE(oom_force(&self->cg), 0);
 	EXPECT_EQ(oom_event(&self->cg, "oom_kill "), 1);
-	for (i = 0; i < ARRAY_SIZE(mappings); i++)
-		if (!mappings[i].stays)
-			check_mapping(_metadata, self, pagemap, i);
-	for (i = 0; i < ARRAY_SIZE(mappings); i++)
-		if (mappings[i].stays)
-			check_mapping(_metadata, self, pagemap, i);
+	for (stays = 0; stays < 2; stays++)
+		for (i = 0; i < ARRAY_SIZE(mappings); i++)
+			if (self->mem[i] && mappings[i].stays == stays)
+				EXPECT_TRUE(poll_until(nr_present(pagemap, self->mem[i]) ==
+						       2 * stays))
+					TH_LOG("%s", mappings[i].name);
 }
 
 static void *keep_cpu_busy(void *arg)

@@ -28,7 +28,8 @@ FIXTURE(mrelease)
 	pid_t sharer;
 };
 
-OOM_FIXTURE_SETUP(mrelease, cg, OOM_FREEZER | OOM_USERFAULTFD);
+OOM_TEARDOWN(mrelease, &self->cg)
+OOM_SETUP(mrelease, &self->cg, OOM_FREEZER | OOM_USERFAULTFD)
 
 /* The process has exited, but somebody who reads its memory has the mm. */
 TEST_F_TIMEOUT(mrelease, exited_pinned, OOM_TEST_TIMEOUT_S)
@@ -105,10 +106,7 @@ static bool is_present(int pagemap, char *page)
 	return pagemap_get_entry(pagemap, page) & PM_PRESENT;
 }
 
-/*
- * Release a victim, and see which end of its memory becomes empty first. Returns
- * whether that was seen, and sets @top_first.
- */
+/* Release a victim, and see which end of its memory becomes empty first, if so. */
 static bool release_order(struct __test_metadata *_metadata,
 			  FIXTURE_DATA(mrelease) * self, pid_t pid, bool *top_first)
 {
