@@ -80,7 +80,7 @@ static int release_as_nobody(const char *cgroup, void *arg)
 	return -oom_mrelease_pid(*(pid_t *)arg);
 }
 
-/* Whoever has a pidfd may release what goes away anyhow, and nothing else. */
+/* Any process with a pidfd may release what goes away anyhow, and nothing else. */
 TEST_F_TIMEOUT(contract, live_process, OOM_TEST_TIMEOUT_S)
 {
 	pid_t victim = oom_start(&self->cg, oom_map_victim, NULL);

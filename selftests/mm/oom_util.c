@@ -58,7 +58,7 @@ static int start_guard(struct oom_cgroups *cg)
 	if (pid)
 		return pid < 0 ? -1 : 0;
 	setsid();
-	/* Whoever reads the output does not wait for this. */
+	/* The reader of the output does not wait for this. */
 	close(STDOUT_FILENO);
 	while (poll(&test, 1, -1) != 1)
 		;

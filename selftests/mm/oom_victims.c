@@ -249,8 +249,8 @@ static int frozen_sharer(void *arg)
 }
 
 /*
- * The owner has no CPU to exit on. Whoever reaps it before it has been through
- * its list, only because somebody else is frozen, breaks its promise.
+ * The owner has no CPU to exit on. It must not be reaped before it has been through
+ * its list of futexes, just because somebody else is frozen.
  */
 TEST_F_TIMEOUT(victims, starved_futex_owner, OOM_TEST_TIMEOUT_S)
 {
