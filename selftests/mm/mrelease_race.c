@@ -214,7 +214,7 @@ static void race_round(struct __test_metadata *_metadata, struct race *race,
 	race->killing = true;
 
 	if (way == OOM_FROZEN) {
-		ASSERT_EQ(oom_kill_one(), 0);
+		ASSERT_EQ(oom_from_outside(&race->cg), 0);
 		race->nr_ooms++;
 		ASSERT_TRUE(poll_until(oom_is_dead(race->users[1])));
 	} else {
@@ -240,32 +240,12 @@ FIXTURE_VARIANT(mrelease_race)
 	int nr_sharers;
 };
 
-FIXTURE_VARIANT_ADD(mrelease_race, exited)
-{
-	.exited = true,
-};
-
+FIXTURE_VARIANT_ADD(mrelease_race, exited) { .exited = true };
 FIXTURE_VARIANT_ADD(mrelease_race, one_vma) {};
-
-FIXTURE_VARIANT_ADD(mrelease_race, small_vmas)
-{
-	.vma_pages = 16,
-};
-
-FIXTURE_VARIANT_ADD(mrelease_race, thp)
-{
-	.huge = true,
-};
-
-FIXTURE_VARIANT_ADD(mrelease_race, mlocked)
-{
-	.locked = true,
-};
-
-FIXTURE_VARIANT_ADD(mrelease_race, sharers)
-{
-	.nr_sharers = NR_SHARERS,
-};
+FIXTURE_VARIANT_ADD(mrelease_race, small_vmas) { .vma_pages = 16 };
+FIXTURE_VARIANT_ADD(mrelease_race, thp) { .huge = true };
+FIXTURE_VARIANT_ADD(mrelease_race, mlocked) { .locked = true };
+FIXTURE_VARIANT_ADD(mrelease_race, sharers) { .nr_sharers = NR_SHARERS };
 
 OOM_TEARDOWN(mrelease_race, &self->race.cg)
 OOM_SETUP(mrelease_race, &self->race.cg, OOM_FREEZER | OOM_USERFAULTFD |

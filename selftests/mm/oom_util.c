@@ -373,27 +373,38 @@ static int allocate(const char *cgroup, void *arg)
 	_exit(!mem);
 }
 
+int oom_from_outside(struct oom_cgroups *cg)
+{
+	if (!cg->global)
+		return oom_set_limit(cg, OOM_LEFT_SIZE);
+	return write_text("/proc/sysrq-trigger", "f", 1) == 1 ? 0 : -1;
+}
+
 long oom_force(struct oom_cgroups *cg)
 {
 	long used = cg_read_long(cg->memcg, "memory.current");
 	long enough = used - (OOM_WANTED_SIZE - OOM_FREE_SIZE);
 	long long start = now_ms();
+	pid_t pid;
 
 	if (used < 0)
 		return -1;
-	if (!cg->global)
-		return oom_set_limit(cg, used + OOM_FREE_SIZE) ||
-		       cg_run(cg->memcg, allocate, cg) ? -1 : cg->waited_ms;
-	if (oom_kill_one() ||
+	if (!cg->global) {
+		cg->waited_ms = -1;
+		if (oom_set_limit(cg, used + OOM_FREE_SIZE))
+			return -1;
+		pid = cg_run_nowait(cg->memcg, allocate, cg);
+		/* With nobody left to kill, it tries for ever. */
+		if (pid > 0 && !poll_until(oom_is_dead(pid)))
+			kill(pid, SIGKILL);
+		return cg->waited_ms;
+	}
+	if (oom_from_outside(cg) ||
 	    !poll_until(cg_read_long(cg->memcg, "memory.current") <= enough))
 		return -1;
 	return now_ms() - start;
 }
 
-int oom_kill_one(void)
-{
-	return write_text("/proc/sysrq-trigger", "f", 1) == 1 ? 0 : -1;
-}
 
 long oom_touch(char *mem, size_t size, size_t step)
 {

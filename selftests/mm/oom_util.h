@@ -171,8 +171,11 @@ long oom_left(struct oom_cgroups *cg);
  * as necessary, that of the whole machine once.
  */
 long oom_force(struct oom_cgroups *cg);
-/* Have the OOM killer of the whole machine kill somebody; it does so later. */
-int oom_kill_one(void);
+/*
+ * The same without a process in cg->memcg, which is to lose nearly all it has. Waits
+ * for the memory, if there is somebody to kill for it; the whole machine does not.
+ */
+int oom_from_outside(struct oom_cgroups *cg);
 
 /*
  * Write to one byte in each @step bytes. Returns the longest time between two

@@ -52,21 +52,11 @@ FIXTURE_VARIANT(victims)
 	int needs;
 };
 
-FIXTURE_VARIANT_ADD(victims, global)
-{
-	.needs = OOM_GLOBAL,
-};
-
+FIXTURE_VARIANT_ADD(victims, global) { .needs = OOM_GLOBAL };
 FIXTURE_VARIANT_ADD(victims, memcg) {};
 
 OOM_TEARDOWN(victims, &self->cg)
 OOM_SETUP(victims, &self->cg, variant->needs | OOM_FREEZER | OOM_USERFAULTFD)
-
-/* Without a process in cg->memcg; a memory cgroup waits until the memory is back. */
-static int oom_from_outside(struct oom_cgroups *cg)
-{
-	return cg->global ? oom_kill_one() : oom_set_limit(cg, OOM_LEFT_SIZE);
-}
 
 static int futex_owner(void *arg)
 {
@@ -193,8 +183,7 @@ static int nr_present(int pagemap, char *mem)
 TEST_F_TIMEOUT(victims, mapping_kinds, OOM_TEST_TIMEOUT_S)
 {
 	pid_t victim = oom_start(&self->cg, map_all_kinds, self);
-	int pagemap, stays;
-	size_t i;
+	int pagemap, stays, i;
 
 	ASSERT_GT(victim, 0);
 	pagemap = oom_open_proc(victim, "pagemap");
@@ -212,11 +201,12 @@ TEST_F_TIMEOUT(victims, mapping_kinds, OOM_TEST_TIMEOUT_S)
 	ASSERT_GE(oom_force(&self->cg), 0);
 	EXPECT_EQ(oom_event(&self->cg, "oom_kill "), 1);
 	for (stays = 0; stays < 2; stays++)
-		for (i = 0; i < ARRAY_SIZE(mappings); i++)
-			if (self->mem[i] && mappings[i].stays == stays)
-				EXPECT_TRUE(poll_until(nr_present(pagemap, self->mem[i]) ==
-						       2 * stays))
-					TH_LOG("%s", mappings[i].name);
+		for (i = 0; i < ARRAY_SIZE(mappings); i++) {
+			if (!self->mem[i] || mappings[i].stays != stays)
+				continue;
+			EXPECT_TRUE(poll_until(nr_present(pagemap, self->mem[i]) == 2 * stays))
+				TH_LOG("%s", mappings[i].name);
+		}
 }
 
 static void *keep_cpu_busy(void *arg)
