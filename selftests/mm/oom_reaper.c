@@ -285,7 +285,7 @@ static int map_private_victim(void *arg)
 /* The same if nearly all of the victim's memory is needed. */
 TEST_F_TIMEOUT(oom_memcg, exiting_private_victim, OOM_TEST_TIMEOUT_S)
 {
-	EXPECT_EQ(oom_lower_limits(&self->test.cg, 10, map_private_victim,
+	EXPECT_EQ(oom_lower_limits(&self->test.cg, 40, map_private_victim,
 				   OOM_VICTIM_SIZE - OOM_LEFT_SIZE), 0);
 }
 
