@@ -78,6 +78,7 @@ static void check_no_delay(struct __test_metadata *_metadata,
 
 	ASSERT_GT(victim, 0);
 	ms = oom_force(&self->cg);
+	TH_LOG("%ld ms", ms);
 	ASSERT_GE(ms, 0);
 	ASSERT_LT(ms, OOM_DELAYED_MS);
 	EXPECT_TRUE(poll_for(OOM_DELAYED_MS, oom_is_dead(victim)));
