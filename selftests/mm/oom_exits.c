@@ -114,7 +114,7 @@ TEST_F_TIMEOUT(exits, page_tables, OOM_TEST_TIMEOUT_S)
 /* However often the kernel has to look whether there is memory now. */
 TEST_F_TIMEOUT(exits, limit_is_one_oom, OOM_TEST_TIMEOUT_S)
 {
-	EXPECT_EQ(oom_lower_limits(&self->cg, NR_ROUNDS, oom_map_victim, NEEDED_SIZE), 0);
+	EXPECT_GE(oom_lower_limits(&self->cg, NR_ROUNDS, oom_map_victim, NEEDED_SIZE), 0);
 	EXPECT_EQ(oom_event(&self->cg, "oom "), NR_ROUNDS);
 }
 
@@ -423,7 +423,7 @@ TEST_F_TIMEOUT(exits, waits_on_one_cpu, OOM_TEST_TIMEOUT_S)
 	ASSERT_EQ(oom_use_cpu(sched_getcpu()), 0);
 	if (sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &param))
 		SKIP(return, "no SCHED_FIFO (CONFIG_RT_GROUP_SCHED)");
-	EXPECT_EQ(oom_lower_limits(cg, 1, oom_map_victim, NEEDED_SIZE), 0);
+	EXPECT_GE(oom_lower_limits(cg, 1, oom_map_victim, NEEDED_SIZE), 0);
 	EXPECT_LT(cg->waited_ms, SOON_MS);
 }
 

@@ -26,6 +26,8 @@
 #include "oom_util.h"
 
 #define STACK_SIZE (64UL << 10)
+/* Errors and worse. */
+#define CONSOLE_LOGLEVEL 4
 /* The least that /proc/<pid>/oom_score has for an oom_score_adj of 1000. */
 #define VICTIM_SCORE 1333
 static char root[PATH_MAX];
@@ -40,6 +42,7 @@ static void undo(struct oom_cgroups *cg)
 	if (cg->frozen)
 		cg_destroy(cg->frozen);
 	cg_write_numeric("/proc/sys/vm", "oom_dump_tasks", cg->dump_tasks);
+	cg_write_numeric("/proc/sys/kernel", "printk", cg->loglevel);
 	/* The next test waits until it can make this one. */
 	cg_destroy(cg->outside);
 	cg->undone = true;
@@ -60,6 +63,7 @@ static int start_guard(struct oom_cgroups *cg)
 	setsid();
 	/* The reader of the output does not wait for this. */
 	close(STDOUT_FILENO);
+	close(STDERR_FILENO);
 	while (poll(&test, 1, -1) != 1)
 		;
 	alarm(OOM_TEST_TIMEOUT_S);
@@ -178,9 +182,11 @@ int oom_cgroups_create(struct oom_cgroups *cg, int needs, const char **why)
 		      !access(cg->outside, F_OK);
 	if (!cg->created)
 		return KSFT_FAIL;
-	/* A list of all tasks in each report takes long on a serial console. */
+	/* A report, and a list of all tasks in it, takes long on a serial console. */
 	cg->dump_tasks = read_num("/proc/sys/vm/oom_dump_tasks");
 	cg_write_numeric("/proc/sys/vm", "oom_dump_tasks", 0);
+	cg->loglevel = read_num("/proc/sys/kernel/printk");
+	cg_write_numeric("/proc/sys/kernel", "printk", CONSOLE_LOGLEVEL);
 	*why = "cannot make the cgroups";
 	/* It stays on: others may have begun to use it when the test ends. */
 	if (cg_write(root, "cgroup.subtree_control", "+memory") ||

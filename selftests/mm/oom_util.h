@@ -65,6 +65,7 @@ struct oom_cgroups {
 	bool global;		/* OOM_GLOBAL */
 	bool created;
 	long dump_tasks;	/* what vm.oom_dump_tasks was before */
+	long loglevel;		/* and the first number of kernel.printk */
 	atomic_bool undone;
 	int (*setup)(void *arg);	/* see oom_start() */
 	void *arg;
