@@ -134,7 +134,7 @@ bool one_oom(struct oom_cgroups *cg, int run, const char *mode)
 	trace_events("oom/skip_task_reaping", true);
 	reaper_cpu = cpu_us(reaper);
 	start_hold(&hold);
-	must(oom_kill_one(), "sysrq f");
+	must(write_setting("/proc/sysrq-trigger", "f"), "sysrq f");
 	pin_cpu(0);
 	gone = wait_gone(pid, &cpu);
 	pthread_join(hold.thread, NULL);
