@@ -59,11 +59,13 @@ def read_expected(path, base, patches):
     for name, (kind, argument) in expected.items():
         if kind != "flips":
             continue
-        found = [p for p in patches if argument in p]
-        if len(found) != 1:
-            raise BadInput(f"{path}: {name} flips {argument}: {len(found)} patches of {base} "
-                           "have that in their name, not one")
-        expected[name] = (kind, found[0])
+        found = []
+        for word in argument.split():
+            found.append([p for p in patches if word in p])
+            if len(found[-1]) != 1:
+                raise BadInput(f"{path}: {name} flips {word}: {len(found[-1])} patches of {base} "
+                               "have that in their name, not one")
+        expected[name] = (kind, max((one for one, in found), key=patches.index))
     return expected
 
 

@@ -375,7 +375,7 @@ class Matrix(unittest.TestCase):
         with tempfile.TemporaryDirectory() as d:
             path = pathlib.Path(d) / "expected"
             path.write_text("# all\none flips 0001\ntwo pass # always\nthree skip swap\n"
-                            "two [6.1 6.12] flips -b\nthree [6.1] pass\nfour [6.1] pass\n")
+                            "two [6.1 6.12] flips -b 0001\nthree [6.1] pass\nfour [6.1] pass\n")
             self.assertEqual(matrix.read_expected(path, "mainline", self.order[1:]), self.expected)
             self.assertEqual(matrix.read_expected(path, "6.1", self.order[1:]), {
                 "one": ("flips", "0001-a"), "two": ("flips", "0002-b"), "three": ("pass", ""), "four": ("pass", "")})
