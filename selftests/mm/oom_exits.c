@@ -182,7 +182,7 @@ static void check_killed(struct __test_metadata *_metadata,
 
 TEST_F_TIMEOUT(exits, killed_by_userspace, OOM_TEST_TIMEOUT_S)
 {
-	check_killed(_metadata, self, victim_with_files, OOM_FREE_SIZE, 1);
+	check_killed(_metadata, self, victim_with_files, OOM_FREE_SIZE, 2);
 }
 
 TEST_F_TIMEOUT(exits, killed_with_page_tables, OOM_TEST_TIMEOUT_S)

@@ -282,11 +282,16 @@ static int map_private_victim(void *arg)
 	return oom_set_score_adj(1000) || oom_wait_for_kill(NULL);
 }
 
-/* The same if nearly all of the victim's memory is needed. */
+/* The same if nearly all of the victim's memory is needed. A waiter rarely hits that. */
 TEST_F_TIMEOUT(oom_memcg, exiting_private_victim, OOM_TEST_TIMEOUT_S)
 {
-	EXPECT_EQ(oom_lower_limits(&self->test.cg, 40, map_private_victim,
-				   OOM_VICTIM_SIZE - OOM_LEFT_SIZE), 0);
+	long long end = now_ms() + OOM_DEADLINE_MS / 3;
+	int nr;
+
+	for (nr = 0; nr < 4 && now_ms() < end; nr++) {
+		EXPECT_EQ(oom_lower_limits(&self->test.cg, 10, map_private_victim,
+					   OOM_VICTIM_SIZE - OOM_LEFT_SIZE), 0);
+	}
 }
 
 /*
