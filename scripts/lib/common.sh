@@ -62,11 +62,16 @@ CHILD=
 TMP=
 CACHE_NEW=
 cleanup() {
-	local rc=$?
+	local rc=$? n
 	trap '' INT TERM HUP
 	if [ -n "$CHILD" ]; then
 		kill -TERM -- "-$CHILD" 2>/dev/null || true
 		wait "$CHILD" 2>/dev/null || true
+		# The child can end before others of its group do, as xargs does. At most 10 s.
+		for ((n = 0; n < 100; n++)); do
+			kill -0 -- "-$CHILD" 2>/dev/null || break
+			sleep 0.1
+		done
 	fi
 	# Remove only what lab_tmp and cache_put have created.
 	case $TMP in "$LAB_DIR"/tmp/?*) rm -rf "$TMP" ;; esac
