@@ -411,7 +411,6 @@ long oom_force(struct oom_cgroups *cg)
 	return now_ms() - start;
 }
 
-
 long oom_touch(char *mem, size_t size, size_t step)
 {
 	long long now, last = now_ms();
