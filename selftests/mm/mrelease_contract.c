@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
 #include <sys/wait.h>
@@ -40,7 +39,7 @@ FIXTURE(contract)
 };
 
 OOM_TEARDOWN(contract, &self->cg)
-OOM_SETUP(contract, &self->cg, OOM_FREEZER | OOM_USERFAULTFD)
+OOM_SETUP(contract, &self->cg, 0)
 
 static int share_victim(void *arg)
 {
@@ -85,6 +84,7 @@ TEST_F_TIMEOUT(contract, live_process, OOM_TEST_TIMEOUT_S)
 {
 	pid_t victim = oom_start(&self->cg, oom_map_victim, NULL);
 
+	OOM_NEED(return, &self->cg, OOM_FREEZER);
 	ASSERT_GT(victim, 0);
 	EXPECT_EQ(oom_mrelease_pid(victim), -EINVAL);
 	EXPECT_GE(oom_anon_kb(victim), VICTIM_KB);
@@ -115,9 +115,11 @@ TEST_F_TIMEOUT(contract, gone_process, OOM_TEST_TIMEOUT_S)
 
 TEST_F_TIMEOUT(contract, frozen_victim, OOM_TEST_TIMEOUT_S)
 {
-	pid_t victim = oom_start_killed(&self->cg, oom_map_victim, NULL);
 	int bit, pidfd;
+	pid_t victim;
 
+	OOM_NEED(return, &self->cg, OOM_FREEZER);
+	victim = oom_start_killed(&self->cg, oom_map_victim, NULL);
 	ASSERT_GT(victim, 0);
 	pidfd = sys_pidfd_open(victim, 0);
 	ASSERT_GE(pidfd, 0);
@@ -135,6 +137,7 @@ TEST_F_TIMEOUT(contract, shared_mm, OOM_TEST_TIMEOUT_S)
 	pid_t *users = self->users;
 	int i, last;
 
+	OOM_NEED(return, &self->cg, OOM_FREEZER);
 	self->sharer = oom_wait_for_kill;
 	for (last = 0; last < NR_USERS; last++) {
 		ASSERT_GT(oom_start(&self->cg, share_victim, self), 0);
@@ -176,6 +179,7 @@ TEST_F_TIMEOUT(contract, killed_caller, OOM_TEST_TIMEOUT_S)
 	pid_t caller, *users = self->users;
 	int i, round, status, waited = 0;
 
+	OOM_NEED(return, &self->cg, OOM_FREEZER);
 	/* It takes the mmap_lock for writing. */
 	self->sharer = oom_fork_forever;
 	for (round = 0; round < NR_KILLED_CALLERS; round++) {
@@ -208,6 +212,7 @@ TEST_F_TIMEOUT(contract, waited_for_pinned, OOM_TEST_TIMEOUT_S)
 	pid_t victim = oom_start(&self->cg, oom_map_victim, NULL), reader;
 	int pidfd = sys_pidfd_open(victim, 0);
 
+	OOM_NEED(return, &self->cg, OOM_USERFAULTFD);
 	ASSERT_GE(pidfd, 0);
 	reader = oom_start_stuck_reader(&self->cg, victim);
 	ASSERT_GT(reader, 0);
@@ -305,6 +310,7 @@ TEST_F_TIMEOUT(contract, leaves_nothing, OOM_TEST_TIMEOUT_S)
 {
 	pid_t victim;
 
+	OOM_NEED(return, &self->cg, OOM_FREEZER);
 	if (oom_no_memory(AREAS_SIZE))
 		SKIP(return, "%s", oom_no_memory(AREAS_SIZE));
 	victim = oom_start_killed(&self->cg, map_areas, self);
@@ -339,6 +345,7 @@ TEST_F_TIMEOUT(contract, splits_no_huge_page, OOM_TEST_TIMEOUT_S)
 	pid_t victim;
 	int round;
 
+	OOM_NEED(return, &self->cg, OOM_FREEZER);
 	if (nr_splits() < 0)
 		SKIP(return, "no thp_split_pmd in /proc/vmstat");
 	/* Others may split some, but not in each round. */

@@ -82,8 +82,7 @@ static void *release_all(void *arg)
 	return NULL;
 }
 
-static void start_releasers(struct __test_metadata *_metadata,
-			    struct race *race)
+static void start_releasers(struct __test_metadata *_metadata, struct race *race)
 {
 	struct releaser *releaser;
 	int i;
@@ -95,13 +94,11 @@ static void start_releasers(struct __test_metadata *_metadata,
 	for (i = 0; i < 2; i++) {
 		releaser = &race->releasers[i];
 		*releaser = (struct releaser){ .race = race, .backwards = i };
-		ASSERT_EQ(pthread_create(&releaser->thread, NULL, release_all,
-					 releaser), 0);
+		ASSERT_EQ(pthread_create(&releaser->thread, NULL, release_all, releaser), 0);
 	}
 }
 
-static void join_releasers(struct __test_metadata *_metadata,
-			   struct race *race)
+static void join_releasers(struct __test_metadata *_metadata, struct race *race)
 {
 	struct releaser *releaser;
 	void *bad;
@@ -142,8 +139,7 @@ static int read_until_gone(void *arg)
  * A process lets go of its mm, or has just done so. Nobody else has the mm, or
  * somebody who reads it has, again and again or until killed.
  */
-static void exited_round(struct __test_metadata *_metadata, struct race *race,
-			 long nr)
+static void exited_round(struct __test_metadata *_metadata, struct race *race, long nr)
 {
 	enum { NO_READER, READER, STUCK_READER, NR_READERS } kind = nr % NR_READERS;
 	pid_t reader = 0;
@@ -195,8 +191,7 @@ static int start_users(void *arg)
 }
 
 /* With the OOM killer only where it may take the whole machine. */
-static void race_round(struct __test_metadata *_metadata, struct race *race,
-		       long nr)
+static void race_round(struct __test_metadata *_metadata, struct race *race, long nr)
 {
 	enum { KILLED, KILLED_FROZEN, OOM_FROZEN, NR_WAYS } way;
 	struct releaser *releasers = race->releasers;
@@ -248,8 +243,7 @@ FIXTURE_VARIANT_ADD(mrelease_race, mlocked) { .locked = true };
 FIXTURE_VARIANT_ADD(mrelease_race, sharers) { .nr_sharers = NR_SHARERS };
 
 OOM_TEARDOWN(mrelease_race, &self->race.cg)
-OOM_SETUP(mrelease_race, &self->race.cg, OOM_FREEZER | OOM_USERFAULTFD |
-		  (oom_no_global() ? 0 : OOM_GLOBAL))
+OOM_SETUP(mrelease_race, &self->race.cg, oom_no_global() ? 0 : OOM_GLOBAL)
 
 TEST_F_TIMEOUT(mrelease_race, exit, RACE_TIMEOUT_S)
 {
@@ -260,6 +254,7 @@ TEST_F_TIMEOUT(mrelease_race, exit, RACE_TIMEOUT_S)
 	size_t nr_vmas = variant->vma_pages ? VICTIM_SIZE / psize() / variant->vma_pages : 1;
 	long nr;
 
+	OOM_NEED(return, &race->cg, variant->exited ? OOM_USERFAULTFD : OOM_FREEZER);
 	if (variant->huge && (!huge || VICTIM_SIZE % huge))
 		SKIP(return, "no huge pages, or too large ones");
 	race->area = oom_map_vmas(VICTIM_SIZE, nr_vmas);

@@ -106,8 +106,7 @@ TEST_F_TIMEOUT(exits, pipes, OOM_TEST_TIMEOUT_S)
 /* RCU frees these. */
 TEST_F_TIMEOUT(exits, page_tables, OOM_TEST_TIMEOUT_S)
 {
-	if (oom_no_sparse_victim())
-		SKIP(return, "%s", oom_no_sparse_victim());
+	OOM_NEED(return, &self->cg, OOM_SPARSE);
 	EXPECT_EQ(oom_lower_limits(&self->cg, NR_ROUNDS, oom_map_sparse_victim, NEEDED_SIZE), 0);
 }
 
@@ -187,8 +186,7 @@ TEST_F_TIMEOUT(exits, killed_by_userspace, OOM_TEST_TIMEOUT_S)
 
 TEST_F_TIMEOUT(exits, killed_with_page_tables, OOM_TEST_TIMEOUT_S)
 {
-	if (oom_no_sparse_victim())
-		SKIP(return, "%s", oom_no_sparse_victim());
+	OOM_NEED(return, &self->cg, OOM_SPARSE);
 	check_killed(_metadata, self, oom_map_sparse_victim, NEEDED_SIZE, 2);
 }
 
@@ -313,8 +311,7 @@ static void start_stuck(struct __test_metadata *_metadata,
 /* However many are stuck, a kill is put off for a second, and the next is not. */
 TEST_F_TIMEOUT(exits, stuck_exits, OOM_TEST_TIMEOUT_S)
 {
-	if (!oom_stuck_page(&self->uffd))
-		SKIP(return, "no userfaultfd (CONFIG_USERFAULTFD)");
+	OOM_NEED(return, &self->cg, OOM_USERFAULTFD);
 	start_stuck(_metadata, self);
 	check_oom(_metadata, self, PUT_OFF_MS / 2, 2 * PUT_OFF_MS);
 	check_oom(_metadata, self, 0, SOON_MS);
@@ -339,8 +336,7 @@ TEST_F_TIMEOUT(exits, live_process, OOM_TEST_TIMEOUT_S)
 {
 	pid_t pid;
 
-	if (!oom_stuck_page(&self->uffd))
-		SKIP(return, "no userfaultfd (CONFIG_USERFAULTFD)");
+	OOM_NEED(return, &self->cg, OOM_USERFAULTFD);
 	ASSERT_EQ(pipe(self->pipe), 0);
 	pid = oom_start(&self->cg, exit_stuck_main_thread, self);
 	ASSERT_GT(pid, 0);
@@ -367,8 +363,7 @@ TEST_F_TIMEOUT(exits, nobody_to_kill, OOM_TEST_TIMEOUT_S)
 {
 	struct oom_cgroups *cg = &self->cg;
 
-	if (!oom_stuck_page(&self->uffd))
-		SKIP(return, "no userfaultfd (CONFIG_USERFAULTFD)");
+	OOM_NEED(return, &self->cg, OOM_USERFAULTFD);
 	start_stuck(_metadata, self);
 	ASSERT_EQ(oom_set_limit(cg, cg_read_long(cg->memcg, "memory.current") +
 				OOM_FREE_SIZE), 0);

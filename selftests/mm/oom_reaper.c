@@ -46,7 +46,7 @@ FIXTURE_VARIANT_ADD(oom, global) { .needs = OOM_GLOBAL };
 FIXTURE_VARIANT_ADD(oom, memcg) {};
 
 OOM_TEARDOWN(oom, &self->test.cg)
-OOM_SETUP(oom, &self->test.cg, variant->needs | OOM_FREEZER | OOM_USERFAULTFD)
+OOM_SETUP(oom, &self->test.cg, variant->needs)
 
 /* Only a memory cgroup kills until it has what is asked for. */
 FIXTURE(oom_memcg)
@@ -55,7 +55,7 @@ FIXTURE(oom_memcg)
 };
 
 OOM_TEARDOWN(oom_memcg, &self->test.cg)
-OOM_SETUP(oom_memcg, &self->test.cg, OOM_FREEZER)
+OOM_SETUP(oom_memcg, &self->test.cg, 0)
 
 static int map_shared_victim(void)
 {
@@ -194,6 +194,7 @@ static void check_frozen(struct __test_metadata *_metadata,
 
 TEST_F_TIMEOUT(oom, frozen_sharer, OOM_TEST_TIMEOUT_S)
 {
+	OOM_NEED(return, &self->test.cg, OOM_FREEZER);
 	check_frozen(_metadata, &self->test, frozen_sharers);
 	/* A task that waits for the futex is told. */
 	EXPECT_TRUE(self->test.futex & FUTEX_OWNER_DIED);
@@ -202,12 +203,14 @@ TEST_F_TIMEOUT(oom, frozen_sharer, OOM_TEST_TIMEOUT_S)
 /* The version 1 freezer can freeze a single thread. */
 TEST_F_TIMEOUT(oom, frozen_sharer_thread, OOM_TEST_TIMEOUT_S)
 {
+	OOM_NEED(return, &self->test.cg, OOM_FREEZER);
 	check_frozen(_metadata, &self->test, frozen_sharer_thread);
 }
 
 /* The sharer is to freeze, but has not come to a place where it can. */
 TEST_F_TIMEOUT(oom, freezing_sharer, OOM_TEST_TIMEOUT_S)
 {
+	OOM_NEED(return, &self->test.cg, OOM_FREEZER | OOM_USERFAULTFD);
 	ASSERT_GT(oom_start(&self->test.cg, stuck_sharer, &self->test), 0);
 	ASSERT_EQ(cg_write(self->test.cg.frozen, "freezer.state", "FROZEN"), 0);
 	check_oom(_metadata, &self->test, 1, OOM_LEFT_SIZE);
@@ -216,12 +219,14 @@ TEST_F_TIMEOUT(oom, freezing_sharer, OOM_TEST_TIMEOUT_S)
 /* The victim waits for the child of its vfork(), which is frozen. */
 TEST_F_TIMEOUT(oom, frozen_vfork_child, OOM_TEST_TIMEOUT_S)
 {
+	OOM_NEED(return, &self->test.cg, OOM_FREEZER);
 	check_frozen(_metadata, &self->test, vfork_parent);
 }
 
 /* Userspace has killed both: the OOM killer takes one of them as it is. */
 TEST_F_TIMEOUT(oom, killed_frozen_sharer, OOM_TEST_TIMEOUT_S)
 {
+	OOM_NEED(return, &self->test.cg, OOM_FREEZER);
 	ASSERT_GT(oom_start(&self->test.cg, frozen_sharer, &self->test), 0);
 	ASSERT_EQ(oom_freeze(&self->test.cg, self->test.victim), 0);
 	ASSERT_EQ(kill(self->test.victim, SIGKILL), 0);
@@ -336,6 +341,7 @@ static void check_bystanders(struct __test_metadata *_metadata,
 	pid_t *bystanders = test->cg.bystanders;
 	pthread_t thread;
 
+	OOM_NEED(return, &test->cg, OOM_FREEZER);
 	ASSERT_EQ(oom_start_bystanders(&test->cg), 0);
 	test->sharer_stays = true;
 	ASSERT_GT(oom_start(&test->cg, vfork_parent, test), 0);
@@ -370,10 +376,7 @@ TEST_F_TIMEOUT(oom, page_tables, OOM_TEST_TIMEOUT_S)
 	struct oom_cgroups *cg = &self->test.cg;
 	pid_t victim;
 
-	if (oom_no_sparse_victim())
-		SKIP(return, "%s", oom_no_sparse_victim());
-	if (!oom_reclaims_page_tables())
-		SKIP(return, "MADV_DONTNEED frees no page tables (CONFIG_PT_RECLAIM)");
+	OOM_NEED(return, cg, OOM_USERFAULTFD | OOM_SPARSE | OOM_PT_RECLAIM);
 	victim = oom_start(cg, oom_map_sparse_victim, NULL);
 	ASSERT_GT(victim, 0);
 	ASSERT_GT(oom_start_stuck_reader(cg, victim), 0);

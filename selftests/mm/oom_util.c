@@ -117,30 +117,81 @@ const char *oom_no_memory(size_t bytes)
 	return kb < (long)(bytes >> 10) ? why : NULL;
 }
 
-/* What of that is missing here, or NULL. */
-static const char *missing(int needs)
+/* What one page table maps: it has an entry of the size of a long for each page. */
+static size_t table_span(void)
+{
+	return psize() * (psize() / sizeof(long));
+}
+
+static char *map_zeroes(size_t size)
+{
+	char *mem = mmap(NULL, size, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	return mem == MAP_FAILED ? NULL : mem;
+}
+
+/* Have @bytes of page tables: each of them maps the zero page once. */
+static char *map_sparse(size_t bytes)
+{
+	size_t nr = bytes / psize(), size = nr * table_span();
+	char *mem = map_zeroes(size);
+
+	if (!mem)
+		return NULL;
+	madvise(mem, size, MADV_NOHUGEPAGE);
+	force_read_pages(mem, nr, table_span());
+	return mem;
+}
+
+static bool has_sparse_space(void)
+{
+	size_t size = OOM_VICTIM_SIZE / psize() * table_span();
+	char *mem = sizeof(long) < 8 ? NULL : map_zeroes(size);
+
+	return mem && !munmap(mem, size);
+}
+
+static bool reclaims_page_tables(void)
+{
+	size_t bytes = 64 * psize();
+	char *mem = map_sparse(bytes);
+	long kb = read_field("/proc/self/status", "VmPTE:");
+
+	madvise(mem, 64 * table_span(), MADV_DONTNEED);
+	kb -= read_field("/proc/self/status", "VmPTE:");
+	munmap(mem, 64 * table_span());
+	return kb > (long)(bytes / 2 >> 10);
+}
+
+const char *oom_lacks(struct oom_cgroups *cg, int needs)
 {
 	int uffd;
 
+	if (needs & OOM_GLOBAL && oom_no_global())
+		return oom_no_global();
+	if (needs & OOM_FREEZER && !cg->frozen)
+		return "no cgroup v1 freezer (CONFIG_CGROUP_FREEZER)";
+	if (needs & OOM_USERFAULTFD && !oom_stuck_page(&uffd))
+		return "no userfaultfd (CONFIG_USERFAULTFD)";
+	if (needs & OOM_SPARSE && !has_sparse_space())
+		return "the address space is too small for page tables of 64 MiB";
+	if (needs & OOM_PT_RECLAIM && !reclaims_page_tables())
+		return "MADV_DONTNEED frees no page tables (CONFIG_PT_RECLAIM)";
+	return NULL;
+}
+
+/* What of the things that all tests need is missing here, or NULL. */
+static const char *missing(void)
+{
 	if (geteuid())
 		return "needs root";
 	if (read_num("/proc/sys/vm/panic_on_oom"))
 		return "vm.panic_on_oom is set";
 	if (oom_no_memory(OOM_NEEDED_SIZE))
 		return oom_no_memory(OOM_NEEDED_SIZE);
-	if (needs & OOM_GLOBAL && oom_no_global())
-		return oom_no_global();
-	if (needs & OOM_USERFAULTFD && !oom_stuck_page(&uffd))
-		return "no userfaultfd (CONFIG_USERFAULTFD)";
 	if (cg_find_unified_root(root, sizeof(root) - 1, NULL) ||
 	    cg_read_strstr(root, "cgroup.controllers", "memory"))
 		return "no cgroup v2 with a memory controller";
-	/* Nobody else sees this mount, and it goes with the test and its guard. */
-	if (needs & OOM_FREEZER &&
-	    (unshare(CLONE_NEWNS) ||
-	     mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
-	     mount("oom_test", "/tmp", "cgroup", 0, "freezer")))
-		return "no cgroup v1 freezer (CONFIG_CGROUP_FREEZER)";
 	return NULL;
 }
 
@@ -165,15 +216,19 @@ int oom_cgroups_create(struct oom_cgroups *cg, int needs, const char **why)
 {
 	memset(cg, 0, sizeof(*cg));
 	cg->global = needs & OOM_GLOBAL;
-	*why = missing(needs);
+	*why = missing();
+	/* Nobody else sees this mount, and it goes with the test and its guard. */
+	if (!*why && !unshare(CLONE_NEWNS) &&
+	    !mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) &&
+	    !mount("oom_test", "/tmp", "cgroup", 0, "freezer"))
+		cg->frozen = cg_name("/tmp", "oom_test");
+	*why = *why ?: oom_lacks(cg, needs);
 	if (*why)
 		return KSFT_SKIP;
 
 	cg->outside = cg_name(root, "oom_test_outside");
 	cg->limited = cg_name(root, "oom_test");
 	cg->memcg = cg_name(cg->limited, "inner");
-	if (needs & OOM_FREEZER)
-		cg->frozen = cg_name("/tmp", "oom_test");
 	*why = "cannot prepare for the OOM killer";
 	if (oom_set_score_adj(-1000) || use_few_cpus() || start_guard(cg))
 		return KSFT_FAIL;
@@ -253,8 +308,7 @@ pid_t oom_share_mm(int (*fn)(void *arg), int flags, void *arg)
 {
 	char *stack = malloc(STACK_SIZE);
 
-	return stack ? clone(fn, stack + STACK_SIZE, CLONE_VM | SIGCHLD | flags,
-			     arg) : -1;
+	return stack ? clone(fn, stack + STACK_SIZE, CLONE_VM | SIGCHLD | flags, arg) : -1;
 }
 
 pid_t oom_start_thread(void)
@@ -453,43 +507,6 @@ char *oom_map_vmas(size_t size, size_t nr)
 	return mem;
 }
 
-/* What one page table maps: it has an entry of the size of a long for each page. */
-static size_t table_span(void)
-{
-	return psize() * (psize() / sizeof(long));
-}
-
-static char *map_zeroes(size_t size)
-{
-	char *mem = mmap(NULL, size, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-	return mem == MAP_FAILED ? NULL : mem;
-}
-
-/* Have @bytes of page tables: each of them maps the zero page once. */
-static char *map_sparse(size_t bytes)
-{
-	size_t nr = bytes / psize(), size = nr * table_span();
-	char *mem = map_zeroes(size);
-
-	if (!mem)
-		return NULL;
-	madvise(mem, size, MADV_NOHUGEPAGE);
-	force_read_pages(mem, nr, table_span());
-	return mem;
-}
-
-const char *oom_no_sparse_victim(void)
-{
-	size_t size = OOM_VICTIM_SIZE / psize() * table_span();
-	char *mem = sizeof(long) < 8 ? NULL : map_zeroes(size);
-
-	if (!mem)
-		return "the address space is too small for page tables of 64 MiB";
-	munmap(mem, size);
-	return NULL;
-}
-
 int oom_map_victim(void *unused)
 {
 	return oom_map(OOM_VICTIM_SIZE) ? oom_set_score_adj(1000) : -1;
@@ -520,18 +537,6 @@ int oom_map_bystander(void *unused)
 int oom_map_sparse_victim(void *unused)
 {
 	return map_sparse(OOM_VICTIM_SIZE) ? oom_set_score_adj(1000) : -1;
-}
-
-bool oom_reclaims_page_tables(void)
-{
-	size_t bytes = 64 * psize();
-	char *mem = map_sparse(bytes);
-	long kb = read_field("/proc/self/status", "VmPTE:");
-
-	madvise(mem, 64 * table_span(), MADV_DONTNEED);
-	kb -= read_field("/proc/self/status", "VmPTE:");
-	munmap(mem, 64 * table_span());
-	return kb > (long)(bytes / 2 >> 10);
 }
 
 int oom_open_proc(pid_t pid, const char *file)

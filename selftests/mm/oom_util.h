@@ -47,10 +47,12 @@
 })
 #define poll_until(cond) poll_for(OOM_DEADLINE_MS, cond)
 
-/* What a test may need, see oom_cgroups_create(). */
+/* What a test may need. */
 #define OOM_GLOBAL	1	/* an OOM of the whole machine, which may kill anybody */
 #define OOM_FREEZER	2	/* that of cgroup version 1 */
 #define OOM_USERFAULTFD	4
+#define OOM_SPARSE	8	/* address space for oom_map_sparse_victim() */
+#define OOM_PT_RECLAIM	16	/* MADV_DONTNEED frees page tables that it empties */
 
 /*
  * What a test changes in the system. Another process, the guard, undoes that
@@ -61,7 +63,7 @@ struct oom_cgroups {
 	char *memcg;		/* version 2 */
 	char *limited;		/* its parent, which gets the limit */
 	char *outside;		/* version 2, without a limit */
-	char *frozen;		/* version 1 freezer */
+	char *frozen;		/* version 1 freezer, or NULL */
 	bool global;		/* OOM_GLOBAL */
 	bool created;
 	long dump_tasks;	/* what vm.oom_dump_tasks was before */
@@ -89,10 +91,18 @@ const char *oom_no_global(void);
 const char *oom_no_memory(size_t bytes);
 /*
  * Create the cgroups, and set the caller's oom_score_adj to -1000. @needs: what
- * of the above the test needs. Returns KSFT_PASS, or KSFT_SKIP or KSFT_FAIL and
- * sets @why.
+ * of the above all tests of the fixture need. Returns KSFT_PASS, or KSFT_SKIP or
+ * KSFT_FAIL and sets @why.
  */
 int oom_cgroups_create(struct oom_cgroups *cg, int needs, const char **why);
+/* What of @needs is missing here, or NULL. */
+const char *oom_lacks(struct oom_cgroups *cg, int needs);
+/* For a test that alone needs that: skip it, as SKIP() does. */
+#define OOM_NEED(statement, cg, needs)					\
+do {									\
+	if (oom_lacks(cg, needs))					\
+		SKIP(statement, "%s", oom_lacks(cg, needs));		\
+} while (0)
 /* For the teardown in the parent: wait until the guard is done. */
 bool oom_cgroups_undone(struct oom_cgroups *cg);
 /*
@@ -197,10 +207,6 @@ int oom_map_sparse_victim(void *unused);
 int oom_map_bystander(void *unused);
 /* The same, but the main thread exits. @arg: the cgroups, which get cg->thread. */
 int oom_exit_main_thread(void *arg);
-/* Whether there is address space for a sparse victim: NULL, or why not. */
-const char *oom_no_sparse_victim(void);
-/* Whether the kernel frees page tables that MADV_DONTNEED empties. */
-bool oom_reclaims_page_tables(void);
 
 int oom_open_proc(pid_t pid, const char *file);
 /* The number after @field in such a file, or -1. */

@@ -7,7 +7,6 @@
 #include <linux/futex.h>
 #include <pthread.h>
 #include <sched.h>
-#include <signal.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -56,7 +55,7 @@ FIXTURE_VARIANT_ADD(victims, global) { .needs = OOM_GLOBAL };
 FIXTURE_VARIANT_ADD(victims, memcg) {};
 
 OOM_TEARDOWN(victims, &self->cg)
-OOM_SETUP(victims, &self->cg, variant->needs | OOM_FREEZER | OOM_USERFAULTFD)
+OOM_SETUP(victims, &self->cg, variant->needs)
 
 static int futex_owner(void *arg)
 {
@@ -93,14 +92,15 @@ TEST_F_TIMEOUT(victims, running, OOM_TEST_TIMEOUT_S)
 
 TEST_F_TIMEOUT(victims, frozen, OOM_TEST_TIMEOUT_S)
 {
+	OOM_NEED(return, &self->cg, OOM_FREEZER);
 	check_no_delay(_metadata, self, oom_start_frozen(&self->cg, futex_owner, self));
 }
 
 /* All threads are thawed, not only the one that the OOM killer looked at. */
 TEST_F_TIMEOUT(victims, frozen_threads, OOM_TEST_TIMEOUT_S)
 {
-	check_no_delay(_metadata, self,
-		       oom_start_frozen(&self->cg, threaded_futex_owner, self));
+	OOM_NEED(return, &self->cg, OOM_FREEZER);
+	check_no_delay(_metadata, self, oom_start_frozen(&self->cg, threaded_futex_owner, self));
 }
 
 /* Nobody is frozen: the victim's robust futexes are worth the delay. */
@@ -108,6 +108,7 @@ TEST_F_TIMEOUT(victims, pinned, OOM_TEST_TIMEOUT_S)
 {
 	pid_t victim = oom_start(&self->cg, oom_map_victim, NULL);
 
+	OOM_NEED(return, &self->cg, OOM_USERFAULTFD);
 	ASSERT_GT(victim, 0);
 	ASSERT_GT(oom_start_stuck_reader(&self->cg, victim), 0);
 	/* On a busy host, the clock may jump, and the reaper's timer with it. */
@@ -125,8 +126,7 @@ TEST_F_TIMEOUT(victims, frozen_v2, OOM_TEST_TIMEOUT_S)
 
 	ASSERT_GT(victim, 0);
 	ASSERT_EQ(cg_write(cg->memcg, "cgroup.freeze", "1"), 0);
-	ASSERT_TRUE(poll_until(!cg_read_strstr(cg->memcg, "cgroup.events",
-					       "frozen 1")));
+	ASSERT_TRUE(poll_until(!cg_read_strstr(cg->memcg, "cgroup.events", "frozen 1")));
 	start = now_ms();
 	ASSERT_EQ(oom_from_outside(cg), 0);
 	EXPECT_TRUE(poll_until(oom_is_dead(victim)));
@@ -186,6 +186,7 @@ TEST_F_TIMEOUT(victims, mapping_kinds, OOM_TEST_TIMEOUT_S)
 	pid_t victim = oom_start(&self->cg, map_all_kinds, self);
 	int pagemap, stays, i;
 
+	OOM_NEED(return, &self->cg, OOM_USERFAULTFD);
 	ASSERT_GT(victim, 0);
 	pagemap = oom_open_proc(victim, "pagemap");
 	ASSERT_GE(pagemap, 0);
@@ -250,6 +251,7 @@ TEST_F_TIMEOUT(victims, starved_futex_owner, OOM_TEST_TIMEOUT_S)
 	int status;
 	pid_t pid;
 
+	OOM_NEED(return, &self->cg, OOM_FREEZER);
 	self->cpu = sched_getcpu();
 	/* sysrq has a kworker of the CPU that asks do the work. */
 	if (oom_use_cpu(oom_other_cpu(self->cpu)))

@@ -29,13 +29,14 @@ FIXTURE(mrelease)
 };
 
 OOM_TEARDOWN(mrelease, &self->cg)
-OOM_SETUP(mrelease, &self->cg, OOM_FREEZER | OOM_USERFAULTFD)
+OOM_SETUP(mrelease, &self->cg, 0)
 
 /* The process has exited, but somebody who reads its memory has the mm. */
 TEST_F_TIMEOUT(mrelease, exited_pinned, OOM_TEST_TIMEOUT_S)
 {
 	pid_t pid = oom_start(&self->cg, oom_map_victim, NULL), reader;
 
+	OOM_NEED(return, &self->cg, OOM_USERFAULTFD);
 	ASSERT_GT(pid, 0);
 	reader = oom_start_stuck_reader(&self->cg, pid);
 	ASSERT_GT(reader, 0);
@@ -67,6 +68,7 @@ TEST_F_TIMEOUT(mrelease, exited_shared, OOM_TEST_TIMEOUT_S)
 {
 	pid_t pid = oom_start(&self->cg, share_victim, self);
 
+	OOM_NEED(return, &self->cg, OOM_FREEZER);
 	ASSERT_GT(pid, 0);
 	ASSERT_EQ(kill(pid, SIGKILL), 0);
 	ASSERT_TRUE(poll_until(oom_is_dead(pid)));
@@ -106,9 +108,9 @@ static bool is_present(int pagemap, char *page)
 	return pagemap_get_entry(pagemap, page) & PM_PRESENT;
 }
 
-/* Release a victim, and see which end of its memory becomes empty first, if so. */
-static bool release_order(struct __test_metadata *_metadata,
-			  FIXTURE_DATA(mrelease) * self, pid_t pid, bool *top_first)
+/* Release a victim. Whether the top of its memory is empty first, -1: not seen. */
+static int top_is_first(struct __test_metadata *_metadata,
+			FIXTURE_DATA(mrelease) * self, pid_t pid)
 {
 	char *top = self->mem + WATCHED_SIZE - psize();
 	int pagemap = oom_open_proc(pid, "pagemap");
@@ -130,31 +132,30 @@ static bool release_order(struct __test_metadata *_metadata,
 		pthread_join(thread, &ret);
 	ASSERT_EQ((long)ret, 0);
 	close(pagemap);
-	*top_first = !top_there;
-	return top_there != bottom_there;
+	return top_there == bottom_there ? -1 : !top_there;
 }
 
 /* exit_mmap() starts at the bottom: a reaper that does too is in its way. */
 static void check_order(struct __test_metadata *_metadata,
 			FIXTURE_DATA(mrelease) * self, size_t nr_vmas)
 {
-	bool seen = false, top_first;
-	int round;
+	int round, first = -1;
 	pid_t pid;
 
+	OOM_NEED(return, &self->cg, OOM_FREEZER);
 	if (oom_no_memory(2 * WATCHED_SIZE))
 		SKIP(return, "%s", oom_no_memory(2 * WATCHED_SIZE));
 	self->nr_vmas = nr_vmas;
-	for (round = 0; round < MAX_ROUNDS && !seen; round++) {
+	for (round = 0; round < MAX_ROUNDS && first < 0; round++) {
 		pid = oom_start_killed(&self->cg, map_watched, self);
 		ASSERT_GT(pid, 0);
-		seen = release_order(_metadata, self, pid, &top_first);
+		first = top_is_first(_metadata, self, pid);
 		ASSERT_EQ(oom_thaw(&self->cg), 0);
 		ASSERT_EQ(waitpid(pid, NULL, 0), pid);
 	}
-	if (!seen)
+	if (first < 0)
 		SKIP(return, "did not see half of the memory go");
-	EXPECT_TRUE(top_first);
+	EXPECT_TRUE(first);
 }
 
 TEST_F_TIMEOUT(mrelease, one_vma_from_top, OOM_TEST_TIMEOUT_S)
@@ -173,10 +174,7 @@ TEST_F_TIMEOUT(mrelease, frees_page_tables, OOM_TEST_TIMEOUT_S)
 	long kb = OOM_VICTIM_SIZE >> 10;
 	pid_t pid;
 
-	if (oom_no_sparse_victim())
-		SKIP(return, "%s", oom_no_sparse_victim());
-	if (!oom_reclaims_page_tables())
-		SKIP(return, "MADV_DONTNEED frees no page tables (CONFIG_PT_RECLAIM)");
+	OOM_NEED(return, &self->cg, OOM_FREEZER | OOM_SPARSE | OOM_PT_RECLAIM);
 	pid = oom_start_killed(&self->cg, oom_map_sparse_victim, NULL);
 	ASSERT_GT(pid, 0);
 	ASSERT_GE(oom_read_proc(pid, "status", "VmPTE:"), kb);
