@@ -27,7 +27,10 @@ set_shards() {
 }
 
 # The machine.
-set_no_packages() { fake dpkg-query true; }
+set_no_packages() {
+	without cpio
+	fake dpkg-query true
+}
 set_no_apt() {
 	set_no_packages
 	fake apt-get 'echo "E: Failed to fetch http://deb.example.org/x  Connection failed" >&2; exit 100'
@@ -35,7 +38,7 @@ set_no_apt() {
 set_no_default_qemu() { without qemu-system-x86_64; }
 set_b4() { fake b4 true; }
 set_failing_b4() { fake b4 'echo "cannot reach the server"; exit 1'; }
-set_no_dpkg() { without dpkg-query; }
+set_no_dpkg() { without cpio dpkg-query; }
 set_nobody() {
 	[ "$(id -u)" = 0 ] || return 0
 	WRAP+=(setpriv --reuid=65534 --regid=65534 --clear-groups)
