@@ -12,7 +12,7 @@
 config_fragments() {
 	need_machine
 	local -a parts=(/dev/null)
-	[ "$CONFIG" = none ] || parts=("$TOP/configs/$CONFIG.config" "$TOP/configs/$GUEST_ARCH.config")
+	[ "$CONFIG" = none ] || parts=("$TOP/configs/lean.config" "$TOP/configs/$GUEST_ARCH.config")
 	case $1 in
 	lean) ;;
 	64k)

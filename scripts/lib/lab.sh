@@ -71,7 +71,7 @@ lab_base() {
 	[ -r "$TOP/configs/$BASE.base" ] ||
 		die "no base '$BASE'; there are: $(bases | paste -sd' ')"
 	# Most bases do not set these.
-	CONFIG_WITHOUT='' CONFIG_MORE='' DEB_TARBALL=''
+	CONFIG=lean CONFIG_WITHOUT='' CONFIG_MORE='' DEB_TARBALL=''
 	# shellcheck source=configs/mainline.base
 	. "$TOP/configs/$BASE.base"
 	. "$TOP/configs/identity"

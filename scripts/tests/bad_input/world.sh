@@ -49,7 +49,7 @@ make_clone() {
 	find "$c" -name __pycache__ -prune -exec rm -rf {} +
 	rm "$c"/configs/[0-9]*.base
 	cat >"$c/configs/mainline.base" <<-B
-		BASE_VERSION=v0 BASE_RELEASE=0.1 CONFIG=lean
+		BASE_VERSION=v0 BASE_RELEASE=0.1
 		TARBALL_URL=file://$NOW/net/linux-0.1.tar.xz
 		DEB_PACKAGE=none DEB_VERSION=1 DEB_SUITE=none DEB_SHA256=0 DEB_TARBALL=./x DEB_FALLBACK='0.*'
 		KSFT_BINARIES=prog KSFT_WRAPPERS=wrapper KSFT_FILES=data
