@@ -22,7 +22,7 @@ find_kernels() {
 		id=$(source_id "${commits[i]}")
 		[ "$id" != "$last" ] || continue
 		last=$id
-		kernels+=("${names[i]%%-*}")
+		kernels+=("${names[i]}")
 		if [ -n "$thawed" ]; then
 			from_thaw+=" ${kernels[-1]}"
 		else
@@ -136,7 +136,7 @@ plan_kernels() {
 # A job with no rounds in this mode stays out; "job" is then empty.
 plan_jobs() {
 	[ $# = 8 ] || plan_die "a job has 8 columns, this one $#"
-	local n=${*:plan_column+5:1} k levels=
+	local n=${*:plan_column+5:1} k w levels=
 	[[ $2 =~ ^(lean|lockstat)$ ]] || plan_die "no flavour '$2'"
 	[[ $4 =~ ^[1-8]$ ]] || plan_die "not 1 to 8 CPUs: '$4'"
 	[[ $5 =~ ^[1-9][0-9]*[GM]$ ]] || plan_die "memory '$5' is not like 2G"
@@ -148,7 +148,10 @@ plan_jobs() {
 	expand "$3" || return 0
 	known+=" $1"
 	for k in $expanded; do
-		if [[ -z ${BENCH_LEVELS:-} || " $BENCH_LEVELS " = *" ${k%%+*} "* ]]; then levels+=" $k"; fi
+		[ -n "${BENCH_LEVELS:-}" ] || levels+=" $k"
+		for w in ${BENCH_LEVELS:-}; do
+			if [[ ${k%%+*} = "$w" || $w != base && ${k%%+*} = *"$w"* ]]; then levels+=" $k"; fi
+		done
 	done
 	[ -n "$levels" ] || return 0
 	[ -z "${BENCH_JOBS:-}" ] || [[ " $BENCH_JOBS " = *" $1 "* ]] || return 0

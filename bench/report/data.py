@@ -60,8 +60,7 @@ class Data:
             int(x) if x.isdigit() else 0 for x in c.split(",")]))
 
     def on(self, job, kind=None):
-        # The base, then the patches in their order.
-        return [level for level in sorted(self.levels, key=lambda lv: (not lv.startswith("base"), lv))
+        return [level for level in self.levels
                 if any(k[0] == job and k[1] == level and kind in (None, k[2]) for k in self.values)]
 
 

@@ -134,20 +134,29 @@ pinned() {
 		/^(---|\+\+\+) [ab]\// { seen[substr($0, 7)] = 1 }'
 }
 
-# export_patches REPO RANGE DIR: writes the commits to DIR as patches. Their format depends
-# on the commits only, because a repository without settings writes them: full blob ids,
-# because short ones depend on the repository; no signature, which is git's version; no
-# numbering, because a new patch would change all others.
+# export_patches REPO RANGE DIR: writes the commits to DIR as patches, and their names to
+# DIR/series. Their format depends on the commits only, because a repository without settings
+# writes them: full blob ids, because short ones depend on the repository; no signature, which
+# is git's version; no numbers, in the subjects or names, because a new patch would change all
+# others.
 export_patches() {
-	local range dir
+	local range dir p
 	range=$(git -C "$1" rev-parse "$2") || return
+	mkdir -p "$3"
 	dir=$(realpath "$3")
+	mkdir "$dir/numbered"
 	borrow "$1" "$TMP/plain"
 	# The heads of hunks depend on it.
 	git -C "$1" cat-file blob "${2#*..}:.gitattributes" >"$TMP/plain/.git/info/attributes" 2>/dev/null || true
 	# shellcheck disable=SC2086 # two ids
-	lab_git -C "$TMP/plain" format-patch -q -o "$dir" --no-numbered --no-signature --zero-commit --full-index \
+	lab_git -C "$TMP/plain" format-patch -q -o "$dir/numbered" --no-numbered --no-signature --zero-commit --full-index \
 		--no-renames --no-encode-email-headers --stat=72 $range
+	(cd "$dir/numbered" && find . -name '*.patch' -printf '%P\n') | sort -n | while read -r p; do
+		[ ! -e "$dir/${p#*-}" ] || die "two patches have the subject of ${p#*-}: give one another"
+		mv "$dir/numbered/$p" "$dir/${p#*-}"
+		echo "${p#*-}"
+	done >"$dir/series" || return
+	rmdir "$dir/numbered"
 }
 
 # same_as_stored REPO REV: whether base..REV equals the stored series.
@@ -156,7 +165,7 @@ same_as_stored() {
 	rm -rf "$dir"
 	git -C "$1" merge-base --is-ancestor base "$2" 2>/dev/null || return 1
 	export_patches "$1" "base..$2" "$dir" || return 1
-	cmp -s <(series) <(cd "$dir" && printf '%s\n' *.patch) || return 1
+	cmp -s <(series) "$dir/series" || return 1
 	while read -r p; do
 		cmp -s "$PATCHES/$p" "$dir/$p" || return 1
 	done < <(series)
@@ -210,15 +219,18 @@ levels() {
 }
 
 # find_level NAME LEVELS: prints the line of LEVELS for NAME: "base", "tip", the name of a
-# level or the start of one.
+# level, or a part of it that no other has.
 find_level() {
 	local found
 	case $1 in
 	tip) found=$(tail -n 1 <<<"$2") ;;
-	*) found=$(awk -v n="$1" 'index($1, n) == 1 { print; exit }' <<<"$2") ;;
+	*) found=$(awk -v n="$1" '$1 == n { one = $0 } index($1, n) { all = all $0 "\n" }
+		END { printf "%s", one != "" ? one : all }' <<<"$2") ;;
 	esac
 	[ -n "$found" ] ||
 		die "no level '$1'; there are: tip $(awk '{ printf "%s ", $1 }' <<<"$2")"
+	[ "$(wc -l <<<"$found")" = 1 ] ||
+		die "'$1' is a part of several levels: $(cut -d' ' -f1 <<<"$found" | paste -sd' ')"
 	echo "$found"
 }
 

@@ -35,7 +35,7 @@ c lean tip+gone 1 1G 1 1 1
 """
 STUBS = r"""
 die() { echo "bench: $*" >&2; exit 1; }
-levels() { printf '%s\n' 'base 0' '0001-one 1' '0002-docs 1' '0003-mm-thaw-it 3' '0004-last 4'; }
+levels() { printf '%s\n' 'base 0' 'one 1' 'docs 1' 'mm-thaw-it 3' 'last 4'; }
 source_id() { echo "$1"; }
 find_level() { awk -v n="$1" 'index($1, n) == 1 { print; exit }' <<<"$2"; }
 with_patches() { case $1$2 in [013]alt | 4step) ;; *) return 1 ;; esac; }
@@ -64,26 +64,26 @@ class Plan(unittest.TestCase):
         return done.stdout.splitlines()
 
     def test_modes_have_columns_of_their_own(self):
-        # 0002 does not change the kernel; alt applies to 0003 and not to 0004.
+        # docs does not change the kernel; alt applies to mm-thaw-it and not to last.
         self.assertEqual(self.jobs(), [
             "left out: gone; 180 min, 6 rounds",
-            "a|lean|base 0001 0003 0004 0003+alt|2|2G|3|./go -r 3 $s;",
-            "b|lockstat|base 0004+step|1|1G|1|./b;"])
+            "a|lean|base one mm-thaw-it last mm-thaw-it+alt|2|2G|3|./go -r 3 $s;",
+            "b|lockstat|base last+step|1|1G|1|./b;"])
         self.assertEqual(self.jobs(mode="smoke"), [
-            "left out: gone; 10 min, 1 rounds", "a|lean|base 0004|2|2G|1|./go -r 1 $s;./more;"])
+            "left out: gone; 10 min, 1 rounds", "a|lean|base last|2|2G|1|./go -r 1 $s;./more;"])
 
     def test_rounds_of_older_bases(self):
         self.assertEqual([x[0] for x in self.jobs(mode="default")[1:]], ["b"])
         self.assertEqual(self.jobs(mode="default", BASE="6.1")[1],
-                         "a|lean|base 0001 0003 0004|2|2G|2|./go -r 3 $s;./more;")
+                         "a|lean|base one mm-thaw-it last|2|2G|2|./go -r 3 $s;./more;")
 
     def test_jobs_and_levels_are_chosen(self):
-        self.assertEqual(self.jobs(BENCH_JOBS="b", BENCH_LEVELS="0004")[1:], ["b|lockstat|0004+step|1|1G|1|./b;"])
-        self.assertEqual(self.jobs(BENCH_LEVELS="0003")[1:], ["a|lean|0003 0003+alt|2|2G|3|./go -r 3 $s;"])
+        self.assertEqual(self.jobs(BENCH_JOBS="b", BENCH_LEVELS="last")[1:], ["b|lockstat|last+step|1|1G|1|./b;"])
+        self.assertEqual(self.jobs(BENCH_LEVELS="thaw")[1:], ["a|lean|mm-thaw-it mm-thaw-it+alt|2|2G|3|./go -r 3 $s;"])
 
     def test_bad_choice_is_one_line(self):
         for env, text in (({"BENCH_JOBS": "b x"}, "no job 'x' in BENCH_JOBS for mainline; there are: a b"),
-                          ({"BENCH_LEVELS": "0009"}, "no job of the plan runs on BENCH_LEVELS='0009'")):
+                          ({"BENCH_LEVELS": "none"}, "no job of the plan runs on BENCH_LEVELS='none'")):
             done = self.read(**env)
             self.assertEqual((done.returncode, done.stderr), (1, f"bench: {text}\n"))
 

@@ -127,10 +127,10 @@ set_rewritten_base() { git -C "$tree" checkout -q --orphan stack2 && git -C "$tr
 set_no_commits() { git -C "$tree" reset -q --hard base; }
 set_detached() { git -C "$tree" checkout -q --detach; }
 set_no_branch() { git -C "$tree" checkout -q --detach && git -C "$tree" branch -q -D stack; }
-set_bad_hunk() { sed -i 's/^-int f2/-int g2/' patches/0001-*; }
-set_other_blob() { sed -i 's/^index ..../index abcd/' patches/0001-*; }
-set_short_blob() { sed -i 's/^index .*/index abcd..1234 100644/' patches/0001-*; }
-set_not_a_patch() { echo nothing >"$(echo patches/0002-*)"; }
+set_bad_hunk() { sed -i 's/^-int f2/-int g2/' patches/*-second.patch; }
+set_other_blob() { sed -i 's/^index ..../index abcd/' patches/*-second.patch; }
+set_short_blob() { sed -i 's/^index .*/index abcd..1234 100644/' patches/*-second.patch; }
+set_not_a_patch() { echo nothing >"$(echo patches/*-fourth.patch)"; }
 set_missing_patch() { echo 0003-none.patch >>series; }
 set_no_series() { rm series; }
 set_empty_series() { : >series; }
