@@ -12,7 +12,7 @@
 #   tree.sh      the series, the kernel tree, levels
 #   build.sh     configure and compile
 #   guest.sh     initramfs, QEMU
-#   matrix.sh    build and boot levels (boot, ends, debug and the check "tip")
+#   matrix.sh    build and boot levels (boot)
 #   runs.sh      keep what they gave
 #   mail.sh      the branch that b4 sends
 #

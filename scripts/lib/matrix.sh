@@ -11,13 +11,22 @@ stage() {
 	stage_start=$SECONDS
 }
 
-# boot_levels LEVELS FLAVOUR OUT [compile]: prepares, then builds and boots "all" levels,
-# the "ends" or the "tip", or those of the "topic" that choose_topic chose. With "compile", it
-# first compiles the files that the stack touches, at each level. Writes the results to OUT.
-# Returns 0 if all is as expected, 2 if not.
+# boot_levels FLAVOUR OUT COMPILE [LEVEL...]: prepares, then builds and boots these levels, or all
+# of the stack, or those of the topic that choose_topic chose. With COMPILE, it first compiles
+# the files that the stack touches, at each level. Writes the results to OUT. Returns 0 if all is
+# as expected, 2 if not.
 boot_levels() {
-	local which=$1 flavour=$2 out=$3 compile=${4:-} order keep rc=0
+	local flavour=$1 out=$2 compile=$3 which order name found rc=0
+	shift 3
 	need_machine
+	case $flavour in
+	debug | kcsan)
+		# The races last longer here: the guest's init gets this variable from the kernel.
+		export KARGS="OOM_RACE_SECONDS=5 ${KARGS:-}"
+		# KASAN's shadow takes an eighth of the memory, and everything runs several times slower.
+		export MEM=${MEM:-4G} BOOT_TIMEOUT=${BOOT_TIMEOUT:-1200}
+		;;
+	esac
 	[ -r "$EXPECTED" ] || die "no $EXPECTED: it must list the expected result of each test"
 	lab_lock
 	lab_tmp
@@ -25,6 +34,11 @@ boot_levels() {
 	stage fetch
 	need_stack
 	stage apply
+	if [ "$flavour" = kcsan ]; then
+		export KTAP_READER=ktap_kcsan.py KCSAN_SOURCES=$TMP/touched
+		write_touched "$STACK_REF" "$KCSAN_SOURCES" '\.c$'
+		rm -rf "$KCSAN_SOURCES/tools"
+	fi
 	say "selftests"
 	guest_initramfs
 	stage selftests
@@ -36,21 +50,26 @@ boot_levels() {
 		compile_touched "$flavour"
 		stage objects
 	fi
-	case $which in
-	ends) keep='NR == 1 || NR == all' ;;
-	tip) keep='NR == all' ;;
-	# Of what the topic needs, only the last level.
-	topic) keep='NR == 1 || NR >= all - own' ;;
-	*) keep=1 ;;
-	esac
-	awk -v all="$(wc -l <"$TMP/all")" -v own="$(series ${TOPIC:+"$TOPIC"} | wc -l)" "$keep" "$TMP/all" >"$TMP/levels"
+	which="${TOPIC:-$*}"
+	if [ -n "$TOPIC" ]; then
+		# Of what the topic needs, only the last level.
+		awk -v all="$(wc -l <"$TMP/all")" -v own="$(series "$TOPIC" | wc -l)" 'NR == 1 || NR >= all - own' "$TMP/all"
+	elif [ $# -gt 0 ]; then
+		for name; do
+			found=$(find_level "$name" "$(cat "$TMP/all")") || exit 1
+			echo "$found"
+		done >"$TMP/named"
+		grep -xFf "$TMP/named" "$TMP/all"
+	else
+		cat "$TMP/all"
+	fi >"$TMP/levels"
 	boot_each "$flavour"
 
 	say ""
 	python3 "$LIB/matrix.py" --expected "$EXPECTED" --base "$BASE" --out "$out" --order "$order" \
 		"${boot_results[@]}" || rc=$?
 	say ""
-	[ "$rc" = 1 ] || keep_run "$which${TOPIC:+ $TOPIC}" "$flavour" "$out" "$order"
+	[ "$rc" = 1 ] || keep_run "${which:-all}" "$flavour" "$out" "$order"
 	[ "$rc" = 1 ] || matrix_page "$out" "$order"
 	say "stages: $(printf '%s, ' "${stage_times[@]}")total $SECONDS s"
 	say "logs: $LOGS; results: $out"
