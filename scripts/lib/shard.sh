@@ -27,12 +27,12 @@ boot_shard() {
 	need_native
 	[ -z "${KERNEL:-}" ] || die "KERNEL is one tree, but a shard has levels of several bases: unset it"
 	[ -n "$all" ] || all=$(bases)
-	# shellcheck disable=SC2086 # a list of names
-	plan=$(python3 "$LIB/deal.py" --shard="$shard" $all) || exit 1
 	id=$(clone_id)
 	lab_lock
 	lab_tmp
 	mkdir -p "$TMP/shard"
+	# shellcheck disable=SC2086 # a list of names
+	plan=$(python3 "$LIB/shards.py" --note "$TMP/shard/shard.json" --commit "$id" -- "$shard" $all) || exit 1
 	while read -r base levels <&4; do
 		say "base $base, shard $shard"
 		rc=0
@@ -46,8 +46,6 @@ boot_shard() {
 		say ""
 	done 4<<<"$plan"
 
-	printf '{"shard": %d, "of": %d, "commit": "%s", "bases": "%s"}\n' \
-		"$((10#${shard%/*}))" "$((10#${shard#*/}))" "$id" "$(paste -sd' ' <<<"$all")" >"$TMP/shard/shard.json"
 	out=$LAB_DIR/results/shards/$((10#${shard%/*}))-of-$((10#${shard#*/}))
 	mkdir -p "${out%/*}"
 	rm -rf "$out"

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""test_shard.py - levels are dealt evenly, and what shards booted merges to the whole
+"""test_shard.py - each level is in one shard, and what shards booted merges to the whole
 
 Usage: test_shard.py [-v]
 
@@ -19,8 +19,8 @@ import unittest
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(TOP / "scripts/lib"))
-import deal  # noqa: E402
 import matrix  # noqa: E402
+import shards  # noqa: E402
 
 BASES = ["mainline", *sorted((p.stem for p in (TOP / "configs").glob("[0-9]*.base")),
                              key=lambda b: [-int(n) for n in b.split(".")])]
@@ -30,34 +30,14 @@ def run(*command, env=None):
     return subprocess.run([str(c) for c in command], capture_output=True, text=True, check=False, env=env)
 
 
-class Deal(unittest.TestCase):
-    def setUp(self):
-        self.table = deal.read_costs(TOP / "configs/costs")
-        self.groups = [deal.groups_of(TOP, base) for base in BASES]
-
-    def pieces(self, count, **changed):
-        costs = deal.Costs({**self.table, **{(None, k): v for k, v in changed.items()}})
-        pieces = deal.deal(self.groups, count, costs)
-        whole = [group for groups in self.groups for group in groups]
-        return pieces, [costs.piece(p) for p in pieces], costs.piece(whole)
+class Levels(unittest.TestCase):
+    def levels(self, count, top=TOP, bases=BASES):
+        return [shards.levels_in(top, i, count, bases) for i in range(1, count + 1)]
 
     def test_each_level_once(self):
+        want = [(base, level) for base in BASES for level in shards.levels_of(TOP, base)]
         for count in (1, 2, 3, 5, 9):
-            dealt = [(g.base, level) for piece in self.pieces(count)[0] for g in piece for level in g.levels]
-            want = [(base, level) for base in BASES for level in deal.levels_of(TOP, base)]
-            self.assertEqual(sorted(dealt), sorted(want))
-
-    def test_three_take_45_percent(self):
-        # Also if the compiler's cache is warm, if the machine is faster or slower at some of
-        # these, and with the times of docs/spread.md that were taken on a busy machine.
-        for changed in ({}, {"first": 100, "wide": 60}, {"boot": 20}, {"fetch": 200}, {"wide": 460},
-                        {"first": 668, "wide": 400, "next": 104, "boot": 121}):
-            _, seconds, one = self.pieces(3, **changed)
-            self.assertLessEqual(max(seconds), 0.45 * one, (changed, seconds, one))
-
-    def test_more_shards_are_no_slower(self):
-        longest = [max(self.pieces(n)[1]) for n in range(1, 7)]
-        self.assertEqual(longest, sorted(longest, reverse=True))
+            self.assertEqual([level for shard in self.levels(count) for level in shard], want)
 
     def test_same_kernel_stays_together(self):
         with tempfile.TemporaryDirectory() as d:
@@ -68,29 +48,14 @@ class Deal(unittest.TestCase):
                 (top / "patches" / f"{name}.patch").write_text(f"diff --git a/{path} b/{path}\n", encoding="utf-8")
             (top / "series").write_text("# topic a\n1.patch\n2.patch\n3.patch\n\n4.patch # x\n5.patch\n6.patch\n",
                                         encoding="utf-8")
-            groups = deal.groups_of(top, "mainline")
-        self.assertEqual([(g.kind, g.levels) for g in groups],
-                         [("first", ["base"]), ("next", ["1", "2", "3"]), ("wide", ["4"]), ("next", ["5", "6"])])
-
-    def test_first_level_pays(self):
-        costs = deal.Costs({(None, "fetch"): 1, (None, "selftests"): 10, (None, "first"): 100,
-                            (None, "wide"): 1000, (None, "next"): 10000, (None, "boot"): 100000,
-                            ("b", "boot"): 300000})
-        a, b = [deal.Group("mainline", "x", k) for k in ("first", "next", "wide")], deal.Group("b", "y", "next")
-        self.assertEqual(costs.piece(a), 311111)
-        self.assertEqual(costs.piece(a[1:2]), 100111)
-        self.assertEqual(costs.piece([b]), 300112)
-        self.assertEqual(costs.piece([]), 0)
+            four, two = ([[level for _, level in shard] for shard in self.levels(n, top, ["mainline"])] for n in (4, 2))
+        self.assertEqual(four, [["base"], ["1", "2", "3"], ["4"], ["5", "6"]])
+        self.assertEqual(two, [["base", "1", "2", "3"], ["4", "5", "6"]])
 
     def test_refusals(self):
         for argument in ("0/3", "4/3", "x", "1/0", "-1/3", "1/3/5", "1.0/3", "", "1/999"):
-            got = run(TOP / "scripts/lib/deal.py", f"--shard={argument}", "mainline")
+            got = run(TOP / "scripts/lib/shards.py", "--", argument, "mainline")
             self.assertEqual((got.returncode, got.stdout, got.stderr.count("\n")), (1, "", 1), argument)
-        with tempfile.TemporaryDirectory() as d:
-            for text in ("fetch x\n", "none 3\n", "fetch 3\n"):
-                (pathlib.Path(d) / "costs").write_text(text, encoding="utf-8")
-                got = run(TOP / "scripts/lib/deal.py", "--costs", f"{d}/costs", "--plan", 3, "mainline")
-                self.assertEqual((got.returncode, got.stderr.count("\n")), (1, 1), text)
 
 
 class Merge(unittest.TestCase):
@@ -132,7 +97,7 @@ class Merge(unittest.TestCase):
         """BASE -> LEVEL=[cached:]FILE of each level, as boot_each gives them."""
         found = {}
         for base in BASES:
-            order = deal.levels_of(TOP, base)
+            order = shards.levels_of(TOP, base)
             for index, level in enumerate(order):
                 data = self.result(base, index, order)
                 if (base, level) == broken:
@@ -148,14 +113,13 @@ class Merge(unittest.TestCase):
         """The folders that boot_shard leaves of these results."""
         folders = []
         for number in range(1, count + 1):
-            got = run(TOP / "scripts/lib/deal.py", "--shard", f"{number}/{count}", *bases)
-            self.assertEqual(got.returncode, 0, got.stderr)
             folder = self.dir / "shards" / f"{number}-of-{count}"
             folder.mkdir(parents=True)
+            got = run(TOP / "scripts/lib/shards.py", "--note", folder / "shard.json", "--commit", self.commit,
+                      f"{number}/{count}", *bases)
+            self.assertEqual(got.returncode, 0, got.stderr)
             for line in got.stdout.splitlines():
                 self.fill(folder, line.split(), results)
-            (folder / "shard.json").write_text(json.dumps(
-                {"shard": number, "of": count, "commit": self.commit, "bases": " ".join(bases)}), encoding="utf-8")
             folders.append(folder)
         return folders
 
