@@ -10,7 +10,6 @@
  *   R  KIND  CASE  RUN  MODE  METRIC  VALUE	a figure; times are in us
  *   C  KIND  CASE  RUN  US    BYTES		memory at a time after the kill
  *   I  MACHINE				what runs this: see print_machine()
- *   L  KIND  CASE  RUN  MODE  TEXT		a line of /proc/lock_stat, with -l
  *
  * Modes of one case take turns within a run. Each run starts with a different
  * mode, so that drift affects all alike. The first run is not printed. Victims
@@ -44,13 +43,12 @@ static void usage(void)
 	     "  late   process_mrelease() after the victim's exit, while a reader of its\n"
 	     "         memory is stuck, against one that is frozen\n"
 	     "options: -s MIB of the victim (256), -n VMAS (1), -p thp, -z (half of it\n"
-	     "  swapped out), -m (with -z: pages that compress to many sizes), -r RUNS (5)\n"
+	     "  swapped out), -r RUNS (5)\n"
 	     "  reap: -o (the OOM reaper instead of the call), -S MIB,... (sizes of a\n"
-	     "  step; needs bench/step.patch), -c (without the references), -l\n"
-	     "  (print /proc/lock_stat of each try)\n"
+	     "  step; needs bench/kernel/step.patch), -c (without the references)\n"
 	     "  reap, scale: -b TRIES (of a run, whose figures are the least of them)\n"
 	     "  wait: -w MS (the OOM reaper, and exit_mmap() waits for it that long before\n"
-	     "  it takes the lock; needs bench/window.patch)\n"
+	     "  it takes the lock; needs bench/kernel/window.patch)\n"
 	     "back, reap -o and wait -w force OOMs of the whole machine: use a disposable\n"
 	     "machine.");
 }
@@ -76,7 +74,7 @@ static void options(int argc, char **argv)
 {
 	int c;
 
-	while ((c = getopt(argc, argv, "s:n:p:r:b:w:S:zmocl")) != -1) {
+	while ((c = getopt(argc, argv, "s:n:p:r:b:w:S:zoc")) != -1) {
 		switch (c) {
 		case 's':
 			opt.size = number(optarg) * MiB;
@@ -108,12 +106,6 @@ static void options(int argc, char **argv)
 		case 'c':
 			opt.count = true;
 			break;
-		case 'l':
-			opt.locks = true;
-			break;
-		case 'm':
-			opt.mixed = true;
-			break;
 		default:
 			exit(1);
 		}
@@ -143,7 +135,7 @@ int main(int argc, char **argv)
 	print_machine();
 	snprintf(case_name, sizeof(case_name), "%zu,%d,%s%s",
 		 (size_t)(opt.size / MiB), opt.vmas, opt.thp ? "thp" : "4k",
-		 !opt.swap ? "" : opt.mixed ? ",swap,mixed" : ",swap");
+		 opt.swap ? ",swap" : "");
 
 	if (!strcmp(kind, "back"))
 		bench_back();

@@ -14,10 +14,8 @@ extern struct options {
 	int vmas;		/* -n */
 	bool thp;		/* -p thp */
 	bool swap;		/* -z */
-	bool mixed;		/* -m: its pages compress to many sizes */
 	bool oom;		/* -o: the OOM reaper instead of the syscall */
 	bool count;		/* -c: no references, only count contentions */
-	bool locks;		/* -l: print /proc/lock_stat after each try */
 	int runs;		/* -r */
 	int best;		/* -b: best of this many tries */
 	int window_ms;		/* -w */

@@ -30,29 +30,6 @@ static long long contentions(void)
 	return sum;
 }
 
-/* What /proc/lock_stat has on the locks that were contended. */
-static void print_locks(int run, const char *mode)
-{
-	FILE *file = fopen("/proc/lock_stat", "re");
-	long long contended = 1;
-	char line[512], *colon;
-
-	if (!file || run < 0)
-		contended = 0;
-	/* The most contended come first, each with its callers below it. */
-	while (contended && fgets(line, sizeof(line), file)) {
-		colon = strrchr(line, ':');
-		if (colon && sscanf(colon + 1, "%*d %lld", &contended) == 1 &&
-		    !contended)
-			break;
-		if (strchr(line, '[') || colon)
-			printf("L\t%s\t%s\t%d\t%s\t%s", kind, case_name, run,
-			       mode, line);
-	}
-	if (file)
-		fclose(file);
-}
-
 /* Returns false if the victim was gone before it could be reaped. */
 static bool one_reap(struct oom_cgroups *cg, int run, enum mode mode,
 		     const char *name)
@@ -71,16 +48,12 @@ static bool one_reap(struct oom_cgroups *cg, int run, enum mode mode,
 		before += cpu_us(c.pid[i]);
 	}
 	start_caller(&c);
-	if (opt.locks)
-		must(write_setting("/proc/lock_stat", "0"), "/proc/lock_stat");
 	contended = contentions();
 	c.go = true;
 	for (i = 0; i < nr; i++)
 		gone = wait_gone(c.pid[i], &cpu);
 	ret = end_caller(&c);
 	contended = contentions() - contended;
-	if (opt.locks)
-		print_locks(run, name);
 
 	/* The victim was past exit_mm() before it could be reaped. */
 	if (ret == -ESRCH)

@@ -22,26 +22,13 @@ static void page_out(char *mem, size_t size)
 		errx(1, "too little was swapped out");
 }
 
-/*
- * Pages of zeros would need no memory in zram. With one byte set, all compress to
- * the same size; with -m they have up to 3300 bytes that do not compress.
- */
+/* Pages of zeros would need no memory in zram. */
 static void fill(char *mem, size_t size)
 {
-	static unsigned int noise[1 << 16];
 	size_t page = getpagesize(), i;
-	unsigned int x = 1;
 
-	for (i = 0; i < sizeof(noise) / sizeof(*noise); i++) {
-		x = x * 1664525 + 1013904223;
-		noise[i] = x;
-	}
-	for (i = 0; i < size; i += page) {
-		x = x * 1664525 + 1013904223;
-		if (opt.mixed)
-			memcpy(mem + i, noise + (x >> 17), (x >> 8) % 3300);
+	for (i = 0; i < size; i += page)
 		mem[i] = 1;
-	}
 }
 
 void map_mem(void *arg)

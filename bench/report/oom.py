@@ -63,7 +63,7 @@ def wait_table(data):
     if not levels:
         return None
     table = Table("exit_mmap() behind a reaper", "How long exit_mmap() waits for the write lock, by the mmap_lock "
-                  "tracepoints; us, median and worst. In the window (bench/window.patch) exit_mmap() waits between its "
+                  "tracepoints; us, median and worst. In the window (bench/kernel/window.patch) exit_mmap() waits between its "
                   "unlock and the write lock until the OOM reaper has come.",
                   ["victim", "behind", *levels])
     for job, mode, text in (("wait", "alone", "nobody"), ("wait", "mrelease", "process_mrelease()"),

@@ -56,7 +56,7 @@ def step_table(data):
     level, case, modes = found
     counted = steps(data, "locks")
     table = Table("Size of a step", f"{case_text(case)}, kill + process_mrelease(), the size of the reaper's step in MiB set "
-                  "at run time (bench/step.patch); contentions from the kernel with LOCK_STAT.",
+                  "at run time (bench/kernel/step.patch); contentions from the kernel with LOCK_STAT.",
                   ["step", "exit / halves", "CPU / halves", "reaping / exit alone", "contentions"])
     for mode in modes:
         table.add(mode.removeprefix("step-"),

@@ -31,7 +31,6 @@ import page
 import plots
 import reaping
 from data import Data
-from goals import goals
 from stats import Figure
 from table import write_csv
 
@@ -49,7 +48,6 @@ def tables(data):
     """All tables that there is data for, in the order of the report."""
     call = "Kill + process_mrelease()"
     found = (
-        goals(data),
         oom.real_table(data),
         oom.back_table(data),
         killers.killers_table(data),
@@ -59,7 +57,6 @@ def tables(data):
         reaping.reap_table(data, ("four",), "mrelease", f"{call}, 4 CPUs", "As above."),
         reaping.reap_table(data, ("reaper",), "oom", "OOM reaper + exit", REAPER),
         reaping.lock_table(data),
-        exits.mlock_table(data),
         reaping.step_table(data),
         oom.wait_table(data),
         oom.late_table(data),

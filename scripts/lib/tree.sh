@@ -268,7 +268,7 @@ at() {
 }
 
 # with_patches COMMIT NAME[+NAME]...: applies a patch for each NAME to the tree of COMMIT, in
-# the index $TMP/index: the first bench/NAME*.patch that applies, or NAME.patch if NAME is
+# the index $TMP/index: the first bench/kernel/NAME*.patch that applies, or NAME.patch if NAME is
 # a path in this repository, such as mutants/thaw-nobody. Returns 1 if none does;
 # $TMP/apply says why.
 with_patches() {
@@ -278,7 +278,7 @@ with_patches() {
 	lab_git -C "$SRC" read-tree "$1"
 	for name in ${2//+/ }; do
 		applied=
-		case $name in */*) patches=("$TOP/$name.patch") ;; *) patches=("$TOP/bench/$name"*.patch) ;; esac
+		case $name in */*) patches=("$TOP/$name.patch") ;; *) patches=("$TOP/bench/kernel/$name"*.patch) ;; esac
 		for p in "${patches[@]}"; do
 			[ -r "$p" ] || die "no ${p#"$TOP/"}"
 			if lab_git -C "$SRC" apply --cached "$p" 2>"$TMP/apply"; then applied=1; break; fi

@@ -157,22 +157,7 @@ class Report(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertIn("2092 [2090-2095], 2 killed, 120 MiB left |", done.stdout)
         self.assertIn("12 [10-15] |", done.stdout)
-        for goal in ("stall above", "more bystanders", "more than 2 MiB"):
-            row = next(r for r in done.stdout.splitlines() if goal in r)
-            self.assertEqual([c.strip() for c in row.split("|")[2:6]], ["0", "1 of 1", "0 of 1", "met"])
         self.assertIn('"not frozen, killed"', (pathlib.Path(self.tmp.name) / "summary.csv").read_text())
-
-    def test_missed_case_is_named(self):
-        other = "memcg,reaped,plain"
-        self.raw.write_text("\n".join(
-            self.real("base", "frozen", [20] * 6) + self.real("base", "unfrozen", [20] * 6) +
-            self.real("0001", "frozen", [60] * 6) + self.real("0001", "unfrozen", [50] * 6) +
-            self.real("0001", "frozen", [20] * 6, 1, case=other) +
-            self.real("0001", "unfrozen", [20] * 6, case=other) +
-            self.real("base", "frozen", [20] * 6, case=other) +
-            self.real("base", "unfrozen", [20] * 6, case=other)) + "\n")
-        rows = [r for r in self.run_bench("--out", self.tmp.name).stdout.splitlines() if "real OOM with" in r]
-        self.assertEqual([r.split("|")[5].strip() for r in rows], ["met", f"missed: {other}", "met"])
 
     def test_few_ooms_are_not_given(self):
         self.raw.write_text("\n".join(
@@ -181,7 +166,7 @@ class Report(unittest.TestCase):
         self.assertEqual(self.run_bench("--wide").stdout.split(), ["real"])
         done = self.run_bench("--out", self.tmp.name)
         self.assertEqual(done.returncode, 2)
-        self.assertIn("not known", done.stdout)
+        self.assertIn("? [", done.stdout)
 
     def test_killers(self):
         out = []
@@ -202,21 +187,6 @@ class Report(unittest.TestCase):
         done = self.run_bench("--out", self.tmp.name)
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertIn("| 3 of 6, 42 [40-45] | 0 of 6, 42 [40-45] |", done.stdout)
-
-    def test_mlock(self):
-        out = []
-        for rnd in range(6):
-            for level in ("base", "0001"):
-                for mode, cpu in (("one", 100), ("same", 110), ("own", 105)):
-                    out += [line(rnd, level, mode, m, cpu, job="mlock", case="exit,8,64") for m in ("cpu", "wall")]
-                out += [line(rnd, level, "mrelease", m, 0, job="mlock", case="reap,64") for m in ("left", "drained")]
-                out += [line(rnd, level if level == "base" else "0001+step", "same", m, 3, job="mlock-locks",
-                             case="exit,8,64", kind="mlock") for m in ("contentions", "wait")]
-        self.raw.write_text("\n".join(out) + "\n")
-        done = self.run_bench("--out", self.tmp.name)
-        self.assertEqual(done.returncode, 0, done.stderr)
-        self.assertRegex(done.stdout, r"64, a file of 8 MiB \| +0001 \|.*1\.10.*1\.05.*1\.10.*3 \(worst 3\).*0 \(worst 0\)")
-        self.assertEqual(done.stdout.count("| met |"), 2)
 
 
 if __name__ == "__main__":
