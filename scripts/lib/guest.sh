@@ -72,7 +72,8 @@ judge_key() {
 
 # boot_seconds DIR: prints how long that boot took.
 boot_seconds() {
-	sed -n 's/^ "seconds": \([0-9]*\),$/\1/p' "$1/result.json" | grep . || echo 0
+	python3 -c 'import json, sys
+print(round(json.load(open(sys.argv[1], encoding="utf-8"))["seconds"]))' "$1/result.json" 2>/dev/null || echo 0
 }
 
 # judge_again DIR: judges the logs of a cached boot again, if what reads them has changed since.

@@ -67,17 +67,19 @@ lava_run() {
 		--device "$dir/device.yaml" "$job" || rc=$?
 	lava_read "$dir/log.yaml" "$level"
 	# lava-run must not fail if its log shows no problem.
-	if [ "$rc" != 0 ] && grep -q '"problems": \[\]' "$dir/result.json"; then
+	if [ "$rc" != 0 ] && [ "$lava_state" = 0 ]; then
 		die "lava-run failed with status $rc, but its log shows no problem: see $dir/log.yaml"
 	fi
 }
 
-# lava_read LOG LEVEL: evaluates the log of that level's job.
+# lava_read LOG LEVEL: evaluates the log of that level's job. Sets lava_state to 0 if there is no
+# problem in it, and to 2 if there is one.
 lava_read() {
-	local dir=$OUT/$BASE/$2 rc=0
+	local dir=$OUT/$BASE/$2
 	mkdir -p "$dir"
-	python3 "$LIB/lava_log.py" "$1" "$dir" || rc=$?
-	case $rc in 0 | 2) ;; *) exit 1 ;; esac
+	lava_state=0
+	python3 "$LIB/lava_log.py" "$1" "$dir" || lava_state=$?
+	case $lava_state in 0 | 2) ;; *) exit 1 ;; esac
 	lava_results+=("$2=$dir/result.json")
 }
 
