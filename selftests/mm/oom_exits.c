@@ -26,8 +26,6 @@
 #define PUT_OFF_MS 1000
 /* Long enough for an OOM on a slow machine, and for a report on its console. */
 #define SOON_MS (PUT_OFF_MS * 3 / 4)
-/* What a test's other processes may need before the OOM. */
-#define ROOM_SIZE MiB
 
 #define NR_STUCK 10
 /* A task that needs more memory needs a few charges. */
@@ -169,8 +167,8 @@ static void check_killed(struct __test_metadata *_metadata,
 		pid = cg_run_nowait(cg->memcg, charge_late, self);
 		ASSERT_GT(pid, 0);
 		ASSERT_TRUE(poll_until(cg->ready));
-		ASSERT_EQ(oom_set_limit(cg, ROOM_SIZE +
-					cg_read_long(cg->memcg, "memory.current")), 0);
+		/* Other processes may need a little before the OOM. */
+		ASSERT_EQ(oom_set_limit(cg, cg_read_long(cg->memcg, "memory.current") + MiB), 0);
 		ASSERT_EQ(kill(self->victim, SIGKILL), 0);
 		ASSERT_EQ(waitpid(pid, &status, 0), pid);
 		ASSERT_EQ(status, 0);

@@ -16,6 +16,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -268,6 +269,8 @@ static int run_setup(const char *cgroup, void *arg)
 {
 	struct oom_cgroups *cg = arg;
 
+	/* Up to v6.18, cgroup.kill misses a process whose main thread exits. */
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	return cg->setup(cg->arg) ? 1 : oom_ready(cg);
 }
 
