@@ -18,8 +18,8 @@ import pathlib
 import re
 import sys
 
+import deal
 import matrix as results
-import shards as shard_lib
 
 HERE = pathlib.Path(__file__).resolve().parent
 
@@ -131,7 +131,7 @@ def main():
         # Read everything before writing anything.
         work = []
         for base in shards[0]["bases"]:
-            order = shard_lib.levels_of(args.top, base)
+            order = deal.levels_of(args.top, base)
             expected = results.read_expected(args.top / "patches" / "expected", base, order[1:])
             work.append((base, read_levels(shards, base, order), expected, order))
     except (BadInput, results.BadInput, OSError) as err:

@@ -32,7 +32,7 @@ boot_shard() {
 	lab_tmp
 	mkdir -p "$TMP/shard"
 	# shellcheck disable=SC2086 # a list of names
-	plan=$(python3 "$LIB/shards.py" --note "$TMP/shard/shard.json" --commit "$id" -- "$shard" $all) || exit 1
+	plan=$(python3 "$LIB/deal.py" --note "$TMP/shard/shard.json" --commit "$id" -- "$shard" $all) || exit 1
 	while read -r base levels <&4; do
 		say "base $base, shard $shard"
 		rc=0

@@ -1,12 +1,19 @@
+#!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""Finds the lines of a kernel log that others do not have.
+"""try_dmesg.py - print the lines of a kernel log that others do not have
 
-The logs are dmesg.log.gz and console.log in the folder of a boot. Lines are compared as
-ktap.kind() has them, without stacks, registers, and messages about an emulated clock.
+Usage: try_dmesg.py LOG OTHER...
+
+LOG and OTHER are the folders of boots, with dmesg.log.gz and console.log. Compares lines
+as ktap.kind() has them. Ignores stacks, registers, and messages about an emulated clock.
+Prints each line of LOG once that no OTHER has, in the form in which it was compared.
+Exit: 0; 1 a folder has no log.
 """
 
+import argparse
 import pathlib
 import re
+import sys
 
 import ktap
 
@@ -32,3 +39,22 @@ def new_lines(log, others):
         if line and line not in known:
             out[line] = True
     return list(out)
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("log", metavar="LOG", type=pathlib.Path)
+    parser.add_argument("others", metavar="OTHER", nargs="+", type=pathlib.Path)
+    args = parser.parse_args()
+    for directory in [args.log, *args.others]:
+        if not any(log_lines(directory)):
+            print(f"try_dmesg.py: {directory} has no log", file=sys.stderr)
+            return 1
+    for line in new_lines(args.log, args.others):
+        print(line)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

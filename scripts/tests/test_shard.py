@@ -19,8 +19,8 @@ import unittest
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(TOP / "scripts/lib"))
+import deal  # noqa: E402
 import matrix  # noqa: E402
-import shards  # noqa: E402
 
 BASES = ["mainline", *sorted((p.stem for p in (TOP / "configs").glob("[0-9]*.base")),
                              key=lambda b: [-int(n) for n in b.split(".")])]
@@ -32,10 +32,10 @@ def run(*command, env=None):
 
 class Levels(unittest.TestCase):
     def levels(self, count, top=TOP, bases=BASES):
-        return [shards.levels_in(top, i, count, bases) for i in range(1, count + 1)]
+        return [deal.levels_in(top, i, count, bases) for i in range(1, count + 1)]
 
     def test_each_level_once(self):
-        want = [(base, level) for base in BASES for level in shards.levels_of(TOP, base)]
+        want = [(base, level) for base in BASES for level in deal.levels_of(TOP, base)]
         for count in (1, 2, 3, 5, 9):
             self.assertEqual([level for shard in self.levels(count) for level in shard], want)
 
@@ -54,7 +54,7 @@ class Levels(unittest.TestCase):
 
     def test_refusals(self):
         for argument in ("0/3", "4/3", "x", "1/0", "-1/3", "1/3/5", "1.0/3", "", "1/999"):
-            got = run(TOP / "scripts/lib/shards.py", "--", argument, "mainline")
+            got = run(TOP / "scripts/lib/deal.py", "--", argument, "mainline")
             self.assertEqual((got.returncode, got.stdout, got.stderr.count("\n")), (1, "", 1), argument)
 
 
@@ -97,7 +97,7 @@ class Merge(unittest.TestCase):
         """BASE -> LEVEL=[cached:]FILE of each level, as boot_each gives them."""
         found = {}
         for base in BASES:
-            order = shards.levels_of(TOP, base)
+            order = deal.levels_of(TOP, base)
             for index, level in enumerate(order):
                 data = self.result(base, index, order)
                 if (base, level) == broken:
@@ -115,7 +115,7 @@ class Merge(unittest.TestCase):
         for number in range(1, count + 1):
             folder = self.dir / "shards" / f"{number}-of-{count}"
             folder.mkdir(parents=True)
-            got = run(TOP / "scripts/lib/shards.py", "--note", folder / "shard.json", "--commit", self.commit,
+            got = run(TOP / "scripts/lib/deal.py", "--note", folder / "shard.json", "--commit", self.commit,
                       f"{number}/{count}", *bases)
             self.assertEqual(got.returncode, 0, got.stderr)
             for line in got.stdout.splitlines():

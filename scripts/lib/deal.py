@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""shards.py - print the levels of one shard of N
+"""deal.py - print the levels of one shard of N
 
-Usage: shards.py [--top DIR] [--note FILE --commit ID] I/N BASE...
+Usage: deal.py [--top DIR] [--note FILE --commit ID] I/N BASE...
 
 Puts the kernels of the BASEs in a row, and cuts it into N ranges, which have the same number
 of kernels, or one more. Levels with the same kernel, whose patches change only tests or
@@ -82,7 +82,7 @@ def main():
             args.note.write_text(json.dumps({"shard": index, "of": count, "commit": args.commit,
                                              "bases": " ".join(args.bases)}), encoding="utf-8")
     except (BadInput, OSError) as err:
-        print(f"shards.py: {err}", file=sys.stderr)
+        print(f"deal.py: {err}", file=sys.stderr)
         return 1
     for base in args.bases:
         mine = [level for b, level in levels if b == base]
