@@ -25,8 +25,9 @@ OWN = 20        # lines that a test printed before it failed
 
 def suites(root):
     """Returns the suites, as matrix.junit() takes levels, the first for the run as a whole; and the failures."""
-    run = {"name": "run", "seconds": None, "problems": [], "tests": {}, "whole": True}
-    all_suites, failures = {"run": run}, []
+    run: dict = {"name": "run", "seconds": None, "problems": [], "tests": {}, "whole": True}
+    failures = []
+    all_suites: dict = {"run": run}
     for node, parents in root.all():
         path = "/".join((parent.short() for parent in parents[1:])) or "run"
         if node.children:

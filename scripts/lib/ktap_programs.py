@@ -50,6 +50,6 @@ class Programs(ktap.Run):
 
 
 if __name__ == "__main__":
-    ktap.Run = Programs
+    ktap.Run = Programs  # type: ignore[misc]
     ktap.__doc__ = __doc__
     sys.exit(ktap.main())

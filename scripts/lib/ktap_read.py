@@ -73,7 +73,7 @@ class Node:
 
     def all(self):
         """Yields all tests in this one, each behind those that it consists of, with their parents."""
-        stack = [(child, (self,)) for child in reversed(self.children)]
+        stack: list = [(child, (self,)) for child in reversed(self.children)]
         seen = set()
         while stack:
             node, parents = stack[-1]

@@ -106,7 +106,7 @@ def stage_key(run, name):
 
 def times(run):
     """Returns what was timed -> seconds, without cached boots."""
-    out = {("boot of", level["name"]): level["boot_seconds"] for level in run["levels"] if level["booted"]}
+    out: dict = {("boot of", level["name"]): level["boot_seconds"] for level in run["levels"] if level["booted"]}
     out.update({("stage", *stage_key(run, name)): seconds for name, seconds in run["stages"].items()})
     return out
 

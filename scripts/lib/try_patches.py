@@ -49,7 +49,8 @@ class Patch:
         mail = email.message_from_bytes(raw, policy=email.policy.compat32)
         self.subject = re.sub(r"\s+", " ", decoded(mail["Subject"] or str(name))).strip()
         self.text = "\n".join(body(part) for part in mail.walk() if not part.is_multipart())
-        tags = re.findall(r"\[[^]]*\]", TAGS.match(self.subject)[0])
+        found = TAGS.match(self.subject)
+        tags = re.findall(r"\[[^]]*\]", found[0] if found else "")
         self.marked = any(MARK.search(tag) for tag in tags)
         # A list may put a tag of its own before the others.
         tags.sort(key=lambda tag: not MARK.search(tag))

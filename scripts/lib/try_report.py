@@ -262,7 +262,8 @@ def main():
             print(reason(args.state))
             return 0
         if args.worse:
-            return 2 if any(w for _, w in changes(*(load(d) for d in args.worse), set())) else 0
+            before, after = (load(d) for d in args.worse)
+            return 2 if any(w for _, w in changes(before, after, set())) else 0
         if args.programs:
             before, *boots = (load(d) for d in args.programs)
             print("\n".join(worse_programs(before, boots)))
