@@ -16,7 +16,7 @@ stage() {
 # the files that the stack touches, at each level. Writes the results to OUT. Returns 0 if all is
 # as expected, 2 if not.
 boot_levels() {
-	local flavour=$1 out=$2 compile=$3 which order name found rc=0
+	local flavour=$1 out=$2 compile=$3 which order name rc=0
 	shift 3
 	need_machine
 	case $flavour in
@@ -56,8 +56,7 @@ boot_levels() {
 		awk -v all="$(wc -l <"$TMP/all")" -v own="$(series "$TOPIC" | wc -l)" 'NR == 1 || NR >= all - own' "$TMP/all"
 	elif [ $# -gt 0 ]; then
 		for name; do
-			found=$(find_level "$name" "$(cat "$TMP/all")") || exit 1
-			echo "$found"
+			levels_from_to "${name%%..*}" "${name##*..}" "$(cat "$TMP/all")"
 		done >"$TMP/named"
 		grep -xFf "$TMP/named" "$TMP/all"
 	else

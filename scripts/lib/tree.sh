@@ -234,6 +234,17 @@ find_level() {
 	echo "$found"
 }
 
+# levels_from_to FIRST LAST LEVELS: prints the lines of LEVELS from FIRST to LAST, which may be the
+# same; find_level says how to name them.
+levels_from_to() {
+	local first last
+	first=$(find_level "$1" "$3") || exit 1
+	last=$(find_level "$2" "$3") || exit 1
+	awk -v first="$first" -v last="$last" '$0 == first { on = 1 } on { print }
+		on && $0 == last { done = 1; exit } END { exit !done }' <<<"$3" ||
+		die "$1..$2: level $2 is below level $1"
+}
+
 # source_id COMMIT: prints the parts of a tree that affect a kernel image: all except
 # selftests, documentation and MAINTAINERS.
 source_id() {
