@@ -287,8 +287,7 @@ static int open_pipe(void *arg)
 }
 
 /* Start processes, and kill them: they have no mm, and cannot close a file. */
-static void start_stuck(struct __test_metadata *_metadata,
-			FIXTURE_DATA(exits) * self)
+static void start_stuck(struct __test_metadata *_metadata, FIXTURE_DATA(exits) * self)
 {
 	pid_t stuck[NR_STUCK];
 	int i;
@@ -315,6 +314,8 @@ TEST_F_TIMEOUT(exits, stuck_exits, OOM_TEST_TIMEOUT_S)
 	check_oom(_metadata, self, 0, SOON_MS);
 	/* A charge that has to try again for a second is one OOM. */
 	EXPECT_LE(oom_event(&self->cg, "oom "), MOST_OOMS);
+	/* Whoever still has its mm is waited for in any case. */
+	EXPECT_EQ(oom_lower_limits(&self->cg, 10, oom_map_victim, NEEDED_SIZE), 0);
 }
 
 /* Only this thread has the file. */
@@ -363,8 +364,7 @@ TEST_F_TIMEOUT(exits, nobody_to_kill, OOM_TEST_TIMEOUT_S)
 
 	OOM_NEED(return, &self->cg, OOM_USERFAULTFD);
 	start_stuck(_metadata, self);
-	ASSERT_EQ(oom_set_limit(cg, cg_read_long(cg->memcg, "memory.current") +
-				OOM_FREE_SIZE), 0);
+	ASSERT_EQ(oom_set_limit(cg, cg_read_long(cg->memcg, "memory.current") + OOM_FREE_SIZE), 0);
 	ASSERT_EQ(cg_run(cg->memcg, fill_at_limit, self), 0);
 	EXPECT_LT(self->ms, SOON_MS);
 	EXPECT_EQ(oom_event(cg, "oom_kill "), 0);

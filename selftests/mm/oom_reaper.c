@@ -263,7 +263,7 @@ TEST_F_TIMEOUT(oom_memcg, exiting_last_thread, OOM_TEST_TIMEOUT_S)
 	struct oom_cgroups *cg = &self->test.cg;
 
 	EXPECT_EQ(oom_lower_limits(cg, 5, oom_exit_main_thread, OOM_FREE_SIZE), 0);
-	EXPECT_EQ(oom_lower_limits(cg, 5, map_sleepy_main_thread, OOM_FREE_SIZE), 0);
+	EXPECT_EQ(oom_lower_limits(cg, 20, map_sleepy_main_thread, OOM_FREE_SIZE), 0);
 }
 
 /*

@@ -282,8 +282,7 @@ pid_t oom_start(struct oom_cgroups *cg, int (*setup)(void *arg), void *arg)
 	cg->arg = arg;
 	cg->ready = false;
 	pid = cg_run_nowait(cg->memcg, run_setup, cg);
-	return pid > 0 && poll_until(cg->ready || oom_is_dead(pid)) && cg->ready ?
-	       pid : -1;
+	return pid > 0 && poll_until(cg->ready || oom_is_dead(pid)) && cg->ready ? pid : -1;
 }
 
 pid_t oom_start_frozen(struct oom_cgroups *cg, int (*setup)(void *arg), void *arg)
@@ -372,8 +371,7 @@ int oom_freeze(struct oom_cgroups *cg, pid_t pid)
 	if ((pid && cg_enter(cg->frozen, pid)) ||
 	    cg_write(cg->frozen, "freezer.state", "FROZEN"))
 		return -1;
-	return poll_until(!cg_read_strcmp(cg->frozen, "freezer.state",
-					  "FROZEN\n")) ? 0 : -1;
+	return poll_until(!cg_read_strcmp(cg->frozen, "freezer.state", "FROZEN\n")) ? 0 : -1;
 }
 
 int oom_thaw(struct oom_cgroups *cg)

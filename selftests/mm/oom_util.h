@@ -100,8 +100,10 @@ const char *oom_lacks(struct oom_cgroups *cg, int needs);
 /* For a test that alone needs that: skip it, as SKIP() does. */
 #define OOM_NEED(statement, cg, needs)					\
 do {									\
-	if (oom_lacks(cg, needs))					\
-		SKIP(statement, "%s", oom_lacks(cg, needs));		\
+	const char *__why = oom_lacks(cg, needs);			\
+									\
+	if (__why)							\
+		SKIP(statement, "%s", __why);				\
 } while (0)
 /* For the teardown in the parent: wait until the guard is done. */
 bool oom_cgroups_undone(struct oom_cgroups *cg);
