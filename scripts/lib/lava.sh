@@ -85,12 +85,8 @@ lava_read() {
 
 # lava_matrix: prints the matrix of lava_results; returns 2 if a result differs.
 lava_matrix() {
-	local rc=0 order
-	order=$(cut -d' ' -f1 <<<"$LEVELS" | paste -sd,)
-	say ""
-	python3 "$LIB/matrix.py" --expected "$EXPECTED" --base "$BASE" --out "$OUT/$BASE" --order "$order" \
-		"${lava_results[@]}" || rc=$?
-	say ""
+	local rc=0
+	judge_levels "$OUT/$BASE" "$(cut -d' ' -f1 <<<"$LEVELS" | paste -sd,)" "${lava_results[@]}" || rc=$?
 	say "logs and results: $OUT/$BASE"
 	return "$rc"
 }

@@ -11,6 +11,33 @@ stage() {
 	stage_start=$SECONDS
 }
 
+# prepare_levels: fetches the base, applies the stack, and packs the guest. Writes the levels of the
+# stack to $TMP/stack.
+prepare_levels() {
+	need_machine
+	[ -r "$EXPECTED" ] || die "no $EXPECTED: it must list the expected result of each test"
+	lab_lock
+	lab_tmp
+	need_source
+	stage fetch
+	need_stack
+	stage apply
+	say "selftests"
+	guest_initramfs
+	stage selftests
+	levels >"$TMP/stack"
+}
+
+# judge_levels OUT ORDER LEVEL=RESULT.json...: prints the matrix of these, and writes it to OUT. ORDER
+# has the names of all levels, by comma. Returns 0 if all is as expected, 2 if not.
+judge_levels() {
+	local rc=0
+	say ""
+	python3 "$LIB/matrix.py" --expected "$EXPECTED" --base "$BASE" --out "$1" --order "$2" "${@:3}" || rc=$?
+	say ""
+	return "$rc"
+}
+
 # boot_levels FLAVOUR OUT COMPILE [LEVEL...]: prepares, then builds and boots these levels, or all
 # of the stack, or those of the topic that choose_topic chose. With COMPILE, it first compiles
 # the files that the stack touches, at each level. Writes the results to OUT. Returns 0 if all is
@@ -18,7 +45,6 @@ stage() {
 boot_levels() {
 	local flavour=$1 out=$2 compile=$3 which order name rc=0
 	shift 3
-	need_machine
 	case $flavour in
 	debug | kcsan)
 		# The races last longer here: the guest's init gets this variable from the kernel.
@@ -27,22 +53,12 @@ boot_levels() {
 		export MEM=${MEM:-4G} BOOT_TIMEOUT=${BOOT_TIMEOUT:-1200}
 		;;
 	esac
-	[ -r "$EXPECTED" ] || die "no $EXPECTED: it must list the expected result of each test"
-	lab_lock
-	lab_tmp
-	need_source
-	stage fetch
-	need_stack
-	stage apply
+	prepare_levels
 	if [ "$flavour" = kcsan ]; then
 		export KTAP_READER=ktap_kcsan.py KCSAN_SOURCES=$TMP/touched
 		write_touched "$STACK_REF" "$KCSAN_SOURCES" '\.c$'
 		rm -rf "$KCSAN_SOURCES/tools"
 	fi
-	say "selftests"
-	guest_initramfs
-	stage selftests
-	levels >"$TMP/stack"
 	pick_topic "$TOPIC" >"$TMP/all"
 	# The patches that a topic has not come after it, where no level is booted.
 	order=$(awk '!seen[$1]++ { print $1 }' "$TMP/all" "$TMP/stack" | paste -sd,)
@@ -64,10 +80,7 @@ boot_levels() {
 	fi >"$TMP/levels"
 	boot_each "$flavour"
 
-	say ""
-	python3 "$LIB/matrix.py" --expected "$EXPECTED" --base "$BASE" --out "$out" --order "$order" \
-		"${boot_results[@]}" || rc=$?
-	say ""
+	judge_levels "$out" "$order" "${boot_results[@]}" || rc=$?
 	[ "$rc" = 1 ] || keep_run "${which:-all}" "$flavour" "$out" "$order"
 	[ "$rc" = 1 ] || matrix_page "$out" "$order"
 	say "stages: $(printf '%s, ' "${stage_times[@]}")total $SECONDS s"

@@ -23,7 +23,7 @@ clone_id() {
 #   BASE/seconds             how long each stage took
 # Returns 0 if all is as expected, 2 if not.
 boot_shard() {
-	local shard=$1 all=$2 id plan base levels out worst=0 rc
+	local shard=$1 all=$2 id plan base levels level out worst=0 rc
 	need_native
 	[ -z "${KERNEL:-}" ] || die "KERNEL is one tree, but a shard has levels of several bases: unset it"
 	[ -n "$all" ] || all=$(bases)
@@ -37,12 +37,22 @@ boot_shard() {
 		say "base $base, shard $shard"
 		rc=0
 		# shellcheck disable=SC2086 # a list of names
-		BASE=$base run "$LIB/boot-part" "$TMP/shard" $levels 4<&- || rc=$?
+		run "$COMMANDS/boot" --base "$base" $levels 4<&- || rc=$?
 		case $rc in
 		0) ;;
 		2) worst=2 ;;
 		*) die "base $base of shard $shard could not be tested, see above; what is built and booted is cached: run it again" ;;
 		esac
+		mkdir "$TMP/shard/$base"
+		for level in $levels; do
+			mkdir "$TMP/shard/$base/$level"
+			cp "$LAB_DIR/logs/$base/$level/result.json" "$TMP/shard/$base/$level"
+		done
+		PYTHONPATH=$LIB python3 -c 'import pathlib, sys, runs
+run, out = runs.load(pathlib.Path(sys.argv[1])), pathlib.Path(sys.argv[2])
+(out / "cached").write_text("".join(lv["name"] + "\n" for lv in run["levels"] if not lv["booted"]), encoding="utf-8")
+(out / "seconds").write_text("".join(f"{name} {n} s\n" for name, n in run["stages"].items()), encoding="utf-8")' \
+			"$LAB_DIR/results/$base/some/run.json" "$TMP/shard/$base" || die "the run of base $base is not kept, see above"
 		say ""
 	done 4<<<"$plan"
 
