@@ -7,7 +7,7 @@
 # A check is a script. The runner (commands/check) reads these lines of its header:
 #   Needs:    nothing; source (fetch); stack (fetch and apply); kernels (also boot)
 #   Bases:    all; mainline; older (all except mainline)
-#   In:       check, lint: the commands that run it when no check is named
+#   In:       check, lint: the commands that run it when no check is named; any: "lint" of any series
 #   Once:     its inputs, if it need not be repeated while they stay the same; see once_key
 #   Seconds:  its run time on two cores without KVM, with an empty cache
 #   Less:     its run time if it does less, which CHECK_LESS=1 asks for
@@ -159,6 +159,7 @@ patch_files() {
 # covers: prints the letters: that of the whole stack, and those of the topics.
 covers() {
 	local topic
+	[ -z "${LAB_SERIES:-}" ] || return 0
 	[ -n "${LINT_TOPIC:-}" ] || echo "${COVER#"$TOP/"}"
 	for topic in ${LINT_TOPIC:-$(topics)}; do echo "topics/$topic.md"; done
 }

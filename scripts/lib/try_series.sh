@@ -1,10 +1,58 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# "try": turns a series of any form into the levels of a tree. LAB_SERIES is the folder with
-# its patches; the file "series" in it lists the patches that apply. If a patch does not
-# apply, $TMP/broken has the line "NAME<tab>WHY", and the others are applied without it.
+# "try" and "lint" turn a series of any form into the levels of a tree. LAB_SERIES is the folder
+# with its patches; the file "series" in it lists the patches that apply. If a patch does not apply, $TMP/broken has the line "NAME<tab>WHY", and the others are applied without it.
 # $TMP/without has the line "NAME<tab>OTHER" for each patch NAME that is tested without OTHER.
+
+# take_series SERIES [BASE]: sets the lab's folders, chooses the base of the series, and applies the
+# patches. BASE is that of the user, if any, whose config is used. Sets base, tip, and why, which
+# says where the base comes from.
+take_series() {
+	local asked=${2:-}
+	form=$(series_form "$1")
+	# choose_base sets the base later.
+	lab_base
+	need_native
+	lab_lock
+	lab_tmp
+	export LAB_SERIES=$LAB_DIR/try/series
+	rm -rf "$LAB_DIR/try/series"
+	mkdir -p "$LAB_SERIES"
+	base='' tip='' why=''
+	: >"$TMP/broken"
+	: >"$TMP/without"
+	[ "$form" != path ] || patches_of "$1"
+	[ "$form" != id ] || patches_by_id "$1"
+	[ "$form" != range ] || range_of "$1"
+	choose_base "$1"
+	if [ "$form" = range ]; then
+		cp "$LAB_SERIES/series" "$TMP/whole"
+		lab_git -C "$SRC" update-ref "$STACK_REF" "$tip"
+	else
+		apply_patches
+		tip=$(git -C "$SRC" rev-parse "$STACK_REF")
+	fi
+	export LAB_READY="source:$KEY stack:$KEY"
+}
+
+# choose_base SERIES: sets base, BASE (which has the config) and the lab's variables.
+choose_base() {
+	local repo=${KERNEL:-}
+	if [ -n "$repo" ]; then
+		if [ "$form" = range ]; then why="the start of $1"; else base_in_kernel; fi
+		[ -n "$asked" ] || BASE=$(nearest_base "$base")
+	fi
+	export BASE
+	lab_base
+	if [ -z "$repo" ]; then
+		[ -d "$TREE/.git" ] || LAB_SERIES='' run "$COMMANDS/fetch" || exit 1
+		repo=$TREE why="the lab's base $BASE"
+		base=$(git -C "$repo" rev-parse "$BASE_REF")
+	fi
+	say "base: $(git -C "$repo" log -1 --format='%h %s' "$base") ($why), with the config of $BASE"
+	make_tree "$repo"
+}
 
 # series_form SERIES: prints range, path or id; dies if it is none of them.
 series_form() {
