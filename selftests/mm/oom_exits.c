@@ -315,7 +315,8 @@ TEST_F_TIMEOUT(exits, stuck_exits, OOM_TEST_TIMEOUT_S)
 	/* A charge that has to try again for a second is one OOM. */
 	EXPECT_LE(oom_event(&self->cg, "oom "), MOST_OOMS);
 	/* Whoever still has its mm is waited for in any case. */
-	EXPECT_EQ(oom_lower_limits(&self->cg, 10, oom_map_victim, NEEDED_SIZE), 0);
+	EXPECT_EQ(oom_lower_limits(&self->cg, 20, oom_map_private_victim,
+				   OOM_VICTIM_SIZE - OOM_LEFT_SIZE), 0);
 }
 
 /* Only this thread has the file. */

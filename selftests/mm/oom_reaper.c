@@ -9,7 +9,6 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
-#include <stdio.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
 #include <sys/wait.h>
@@ -266,27 +265,6 @@ TEST_F_TIMEOUT(oom_memcg, exiting_last_thread, OOM_TEST_TIMEOUT_S)
 	EXPECT_EQ(oom_lower_limits(cg, 20, map_sleepy_main_thread, OOM_FREE_SIZE), 0);
 }
 
-/*
- * exit_mmap() collects pages, to free many at once. It frees what it has when it
- * unmaps dirty shared memory, so this victim unmaps that first.
- */
-static int map_private_victim(void *arg)
-{
-	struct oom_cgroups *cg = arg;
-	FILE *maps = fopen("/proc/self/maps", "r");
-	unsigned long start, end;
-	char line[512], mode;
-
-	if (!maps || !oom_map(OOM_VICTIM_SIZE))
-		return -1;
-	cg->ready = true;
-	while (fgets(line, sizeof(line), maps))
-		if (sscanf(line, "%lx-%lx rw-%c", &start, &end, &mode) == 3 &&
-		    mode == 's' && munmap((void *)start, end - start))
-			return -1;
-	return oom_set_score_adj(1000) || oom_wait_for_kill(NULL);
-}
-
 /* The same if nearly all of the victim's memory is needed. A waiter rarely hits that. */
 TEST_F_TIMEOUT(oom_memcg, exiting_private_victim, OOM_TEST_TIMEOUT_S)
 {
@@ -294,7 +272,7 @@ TEST_F_TIMEOUT(oom_memcg, exiting_private_victim, OOM_TEST_TIMEOUT_S)
 	int nr;
 
 	for (nr = 0; nr < 4 && now_ms() < end; nr++) {
-		EXPECT_EQ(oom_lower_limits(&self->test.cg, 10, map_private_victim,
+		EXPECT_EQ(oom_lower_limits(&self->test.cg, 10, oom_map_private_victim,
 					   OOM_VICTIM_SIZE - OOM_LEFT_SIZE), 0);
 	}
 }
@@ -335,8 +313,7 @@ static void *wait_for_victim(void *arg)
 }
 
 /* The victim, the frozen sharer and two others are in one memory cgroup. */
-static void check_bystanders(struct __test_metadata *_metadata,
-			     struct oom_test *test, bool zombie)
+static void check_bystanders(struct __test_metadata *_metadata, struct oom_test *test, bool zombie)
 {
 	pid_t *bystanders = test->cg.bystanders;
 	pthread_t thread;

@@ -55,8 +55,7 @@ static void undo(struct oom_cgroups *cg)
  */
 static int start_guard(struct oom_cgroups *cg)
 {
-	struct pollfd test = { .fd = syscall(__NR_pidfd_open, getpid(), 0),
-			       .events = POLLIN };
+	struct pollfd test = { .fd = syscall(__NR_pidfd_open, getpid(), 0), .events = POLLIN };
 	pid_t pid = test.fd < 0 ? -1 : fork();
 
 	if (pid)
@@ -358,8 +357,7 @@ int oom_set_score_adj(int adj)
 
 bool oom_is_dead(pid_t pid)
 {
-	struct pollfd process = { .fd = syscall(__NR_pidfd_open, pid, 0),
-				  .events = POLLIN };
+	struct pollfd process = { .fd = syscall(__NR_pidfd_open, pid, 0), .events = POLLIN };
 	bool dead = process.fd < 0 ? errno == ESRCH : poll(&process, 1, 0) == 1;
 
 	close(process.fd);
@@ -511,6 +509,27 @@ char *oom_map_vmas(size_t size, size_t nr)
 int oom_map_victim(void *unused)
 {
 	return oom_map(OOM_VICTIM_SIZE) ? oom_set_score_adj(1000) : -1;
+}
+
+/*
+ * exit_mmap() collects pages, to free many at once. It frees what it has when it
+ * unmaps dirty shared memory, so this victim unmaps that first.
+ */
+int oom_map_private_victim(void *arg)
+{
+	struct oom_cgroups *cg = arg;
+	FILE *maps = fopen("/proc/self/maps", "r");
+	unsigned long start, end;
+	char line[512], mode;
+
+	if (!maps || !oom_map(OOM_VICTIM_SIZE))
+		return -1;
+	cg->ready = true;
+	while (fgets(line, sizeof(line), maps))
+		if (sscanf(line, "%lx-%lx rw-%c", &start, &end, &mode) == 3 &&
+		    mode == 's' && munmap((void *)start, end - start))
+			return -1;
+	return oom_set_score_adj(1000) || oom_wait_for_kill(NULL);
 }
 
 int oom_map_threaded_victim(void *unused)

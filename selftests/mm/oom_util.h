@@ -207,6 +207,8 @@ int oom_map_victim(void *unused);
 int oom_map_threaded_victim(void *unused);
 int oom_map_sparse_victim(void *unused);
 int oom_map_bystander(void *unused);
+/* The same without shared memory. @arg: the cgroups. */
+int oom_map_private_victim(void *arg);
 /* The same, but the main thread exits. @arg: the cgroups, which get cg->thread. */
 int oom_exit_main_thread(void *arg);
 
