@@ -2,7 +2,8 @@
 # shellcheck shell=bash
 #
 # "try" and "lint" turn a series of any form into the levels of a tree. LAB_SERIES is the folder
-# with its patches; the file "series" in it lists the patches that apply. If a patch does not apply, $TMP/broken has the line "NAME<tab>WHY", and the others are applied without it.
+# with its patches; the file "series" in it lists the patches that apply. If a patch does not
+# apply, $TMP/broken has the line "NAME<tab>WHY", and the others are applied without it.
 # $TMP/without has the line "NAME<tab>OTHER" for each patch NAME that is tested without OTHER.
 
 # take_series SERIES [BASE]: sets the lab's folders, chooses the base of the series, and applies the
