@@ -39,6 +39,14 @@ class Levels(unittest.TestCase):
         for count in (1, 2, 3, 5, 9):
             self.assertEqual([level for shard in self.levels(count) for level in shard], want)
 
+    def test_expected_is_in_order(self):
+        for base in BASES:
+            order = deal.levels_of(TOP, base)
+            expected = matrix.read_expected(TOP / "patches/expected", base, order[1:])
+            for name, (kind, argument) in expected.items():
+                places = [order.index(patch) for patch in argument.split()] if kind == "flips" else []
+                self.assertEqual(places, sorted(places), f"{name} on {base}")
+
     def test_same_kernel_stays_together(self):
         with tempfile.TemporaryDirectory() as d:
             top = pathlib.Path(d)
